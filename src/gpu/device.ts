@@ -169,6 +169,8 @@ export interface OpenOptions {
   readonly limits?: Partial<PlanLimits> | undefined;
   /** Whether convolutions may run on matrix units: see `DeviceOptions`. */
   readonly matrixUnits?: boolean | undefined;
+  /** Divides the speed that is expected, so that work is cut finer: for after a loss. Default 1. */
+  readonly caution?: number | undefined;
 }
 
 export const deviceSchema = withParts('a GPUDevice', 'queue', 'limits');
@@ -177,6 +179,7 @@ const openEntries = {
   device: v.optional(deviceSchema),
   limits: v.optional(v.partial(limitsSchema)),
   matrixUnits: v.optional(flag),
+  caution: v.optional(v.number('a number')),
 } satisfies Record<keyof OpenOptions, unknown>;
 
 /** A device and what was found out about it. */
@@ -271,7 +274,7 @@ export class Gpu {
   /** Opens an adapter of this platform with all it can give, or wraps the caller's device. */
   static async open(options: OpenOptions = {}): Promise<Gpu> {
     assertOptions('Gpu.open', openEntries, options);
-    const { device: given, limits = {}, matrixUnits: wish } = options;
+    const { device: given, limits = {}, matrixUnits: wish, caution = 1 } = options;
     const found = given ? undefined : await provider({ matrixUnits: wish === true });
     const device = given ?? (await requestDevice(found!.adapter, wish !== false));
     if (found?.instance) {
@@ -311,7 +314,7 @@ export class Gpu {
       matrixUnits,
       matrixWish: wish,
       owned: !given,
-      speed: await expectedSpeed(adapterClass, device, pipelines),
+      speed: (await expectedSpeed(adapterClass, device, pipelines)) / caution,
       limits,
     });
   }

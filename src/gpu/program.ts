@@ -56,6 +56,12 @@ export function assertCame(label: string, bytes: ArrayBuffer, byteOffset = 0): v
   );
 }
 
+/** What one submit should take, in milliseconds. */
+const usualSubmitMs = 250;
+
+/** Runs of one submit that are looked at together. */
+const runsTogether = 3;
+
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 export class Program {
@@ -66,6 +72,10 @@ export class Program {
   #speed: number;
   /** Milliseconds of each dispatch that was measured: its share of what its submit took. */
   readonly #took: number[] = [];
+  /** Of runs that were one submit each, by where they began: what the last ones took. */
+  readonly #runs = new Map<number, readonly number[]>();
+  /** When a submit was last seen to be done. */
+  #done = 0;
 
   private constructor(
     gpu: Gpu,
@@ -105,10 +115,10 @@ export class Program {
     this.#gpu.assertAlive();
     const { bound } = this.#allocated;
     if (this.#allocated === nothing) throw new GpuError('a program that was disposed of is run: revive it');
-    const { signal, submitMs = 250, from = 0, to = bound.length } = options;
+    const { signal, submitMs = usualSubmitMs, from = 0, to = bound.length } = options;
     const { device } = this.#gpu;
     const inFlight: Promise<void>[] = [];
-    let [next, done] = [from, 0];
+    let next = from;
     while (next < to) {
       if (signal?.aborted) {
         await Promise.all(inFlight);
@@ -118,29 +128,44 @@ export class Program {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       const begin = next;
-      let expected = 0;
-      do {
-        encode(pass, bound[next]!);
-        expected += this.#took[next] ?? workOf(bound[next]!.dispatch) / this.#speed;
-        next++;
-      } while (next < to && expected < submitMs);
+      const { end, expected } = this.#fitting(begin, to, submitMs);
+      for (; next < end; next++) encode(pass, bound[next]!);
       pass.end();
-      const end = next;
       const submitted = performance.now();
       device.queue.submit([encoder.finish()]);
-      if (begin === from && end === to) return;
+      const isWhole = begin === from && end === to;
       const working = device.queue.onSubmittedWorkDone().then(() => {
         const now = performance.now();
         // It begins when the one before it is done. That of two may be seen late, which is no reason to hurry.
-        this.#learn(begin, end, Math.max(now - Math.max(submitted, done), expected / 2));
-        done = now;
+        const ms = Math.max(now - Math.max(submitted, this.#done), expected / 2);
+        this.#done = now;
+        const certain = isWhole ? this.#leastOfRuns(begin, ms) : ms;
+        if (certain !== undefined) this.#learn(begin, end, certain);
       });
       working.catch(() => undefined); // thrown when its turn comes
+      if (isWhole) return;
       inFlight.push(working);
       await (inFlight.length > 1 ? inFlight.shift() : undefined); // the signal, too, gets its turn
     }
     await Promise.all(inFlight);
     this.#gpu.assertAlive();
+  }
+
+  /** How many dispatches from `begin` on one submit should have, and what they are expected to take. */
+  #fitting(begin: number, to: number, submitMs: number): { end: number; expected: number } {
+    let [end, expected] = [begin, 0];
+    do {
+      expected += this.#took[end] ?? workOf(this.plan.dispatches[end]!) / this.#speed;
+      end++;
+    } while (end < to && expected < submitMs);
+    return { end, expected };
+  }
+
+  /** Nobody waits for a run of one submit: that it is done may be seen late, but hardly several times in a row. */
+  #leastOfRuns(begin: number, ms: number): number | undefined {
+    const last = [...(this.#runs.get(begin) ?? []), ms].slice(-runsTogether);
+    this.#runs.set(begin, last);
+    return last.length === runsTogether ? Math.min(...last) : undefined;
   }
 
   /** Shares out what a submit of the dispatches from `begin` up to `end` took. */
@@ -151,18 +176,18 @@ export class Program {
   }
 
   /**
-   * Runs the plan, or the dispatches up to one, with a timestamp at each dispatch's pass boundary; times in milliseconds,
-   * in plan order.
+   * Runs the plan, or the dispatches up to one, with a timestamp at each dispatch's pass boundary, in submits as `run`
+   * makes them; times in milliseconds, in plan order.
    */
   async profile(to = this.#allocated.bound.length): Promise<number[]> {
     const { device } = this.#gpu;
     if (!device.features.has('timestamp-query'))
       throw new GpuError('profiling needs the feature timestamp-query, which this device lacks');
-    const count = to * 2;
-    const batch = 2048;
+    const most = 1024; // as many as a query set has room for
     const stamps: bigint[] = [];
-    for (let from = 0; from < count; from += batch) {
-      const here = Math.min(batch, count - from);
+    for (let from = 0; from < to;) {
+      const { end } = this.#fitting(from, Math.min(to, from + most), usualSubmitMs);
+      const here = 2 * (end - from);
       const queries = device.createQuerySet({ type: 'timestamp', count: here });
       const resolved = device.createBuffer({
         size: here * 8,
@@ -181,7 +206,7 @@ export class Program {
             endOfPassWriteIndex: index * 2 + 1,
           },
         });
-        encode(pass, this.#allocated.bound[from / 2 + index]!);
+        encode(pass, this.#allocated.bound[from + index]!);
         pass.end();
       }
       encoder.resolveQuerySet(queries, 0, here, resolved, 0);
@@ -190,6 +215,7 @@ export class Program {
       await readable.mapAsync(GPUMapMode.READ);
       stamps.push(...new BigInt64Array(readable.getMappedRange().slice(0)));
       for (const made of [queries, resolved, readable]) made.destroy();
+      from = end;
     }
     this.#gpu.assertAlive();
     return this.#allocated.bound

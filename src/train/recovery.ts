@@ -13,6 +13,8 @@ import type { RunRecord } from './trainer.ts';
 const mostRecoveries = 3;
 /** What a driver that has just lost two devices is given to come back. */
 const driverRestMs = 1000;
+/** How much finer work is cut after each loss: a submit that takes too long is what drivers mostly lose devices over. */
+const finer = 8;
 
 /**
  * Trains; with a checkpoint store, begins again on a new device where the one that this package opened is lost:
@@ -39,7 +41,7 @@ export async function trainThroughLosses(
   for (;;) {
     try {
       if (lost) {
-        await openAgain(model);
+        await openAgain(model, finer ** losses);
         model.state.writeWeights(initial!);
         const from = record.kept ? 'goes on from the last checkpoint' : 'begins again';
         tell({
@@ -61,9 +63,9 @@ export async function trainThroughLosses(
 }
 
 /** Opens a device in place of the lost one, with the network on it as it is initialised. */
-async function openAgain(model: Pick<Model, 'state' | 'limits'>): Promise<void> {
+async function openAgain(model: Pick<Model, 'state' | 'limits'>, caution: number): Promise<void> {
   const { gpu, config, precision } = model.state;
-  const opened = await Gpu.open({ limits: model.limits, matrixUnits: gpu.matrixWish });
+  const opened = await Gpu.open({ limits: model.limits, matrixUnits: gpu.matrixWish, caution });
   if (gpu.disposed) {
     opened.dispose();
     throw gpu.lossError();

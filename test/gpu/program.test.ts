@@ -9,6 +9,7 @@ import type { UNet3DConfig } from '../../src/model/config.ts';
 import { planInference, planSlabs, planTraining } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { reducePartials } from '../../src/ops/common.ts';
+import { alteredDevice } from '../support/altered-device.ts';
 import { view } from '../support/run.ts';
 import { testDevice } from '../support/device.ts';
 
@@ -207,10 +208,28 @@ describe('running', () => {
   });
 });
 
+test('profile cuts what is expected to take long into submits, as after a loss', async (context) => {
+  const { device } = await testDevice();
+  if (!device.features.has('timestamp-query')) return context.skip('the adapter has no timestamp-query');
+  const counts: number[] = [];
+  const createQuerySet = (descriptor: GPUQuerySetDescriptor) => {
+    counts.push(descriptor.count);
+    return device.createQuerySet(descriptor);
+  };
+  for (const caution of [1, 1e12]) {
+    const gpu = await Gpu.open({ device: alteredDevice(device, { createQuerySet }), caution });
+    using program = await Program.create(gpu, doubling().plan);
+    expect(await program.profile()).toHaveLength(2);
+    gpu.dispose();
+  }
+  expect(counts).toEqual([4, 2, 2]);
+});
+
 describe('submits', () => {
   /** Of equal dispatches the last half takes fifty times as long: what one submit took after the other, in milliseconds. */
-  async function timed(fails = false) {
+  async function timed({ fails = false, speed = 300 } = {}) {
     await testDevice(); // WebGPU's constants
+    let late = 0;
     let [now, busyUntil, recorded, ran] = [0, 0, 0, 0];
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
     onTestFinished(() => clock.mockRestore());
@@ -229,11 +248,11 @@ describe('submits', () => {
         const done = busyUntil;
         await Promise.resolve();
         if (fails) throw new Error('the device is lost');
-        now = Math.max(now, done);
+        now = Math.max(now, done) + late;
       },
     };
     const gpu = {
-      speed: 300, // some 20 ms for each dispatch, as it has 200 operations and 1.5 KiB
+      speed, // at 300 some 20 ms for each dispatch, as it has 200 operations and 1.5 KiB
       device: {
         queue,
         createCommandEncoder: () => ({ beginComputePass: () => pass, finish() {} }),
@@ -250,9 +269,11 @@ describe('submits', () => {
     const [source, result] = [recorder.flat('source', 2 * words), recorder.flat('result', words)];
     for (let i = 0; i < count; i++) sumOf(recorder, source, result);
     const program = await Program.create(gpu, recorder.finish());
-    return async () => {
+    return async (submitMs = 100, seenLate = 0) => {
       submits.length = 0;
-      await program.run({ submitMs: 100 });
+      late = seenLate;
+      await program.run({ submitMs });
+      await new Promise((resolve) => setTimeout(resolve)); // until one that nobody waits for is seen to be done
       return submits;
     };
   }
@@ -270,8 +291,22 @@ describe('submits', () => {
   });
 
   test('that fail reject the run, and nothing else', async () => {
-    const run = await timed(true);
+    const run = await timed({ fails: true });
     await expect(run()).rejects.toThrow('the device is lost');
+  });
+
+  test('a single one that takes too long, time after time, is cut', async () => {
+    const run = await timed({ speed: 1e9 });
+    for (let again = 0; again < 3; again++) expect(await run()).toEqual([510]);
+    await run(); // to be measured in parts
+    const submits = await run();
+    expect(submits.length).toBeGreaterThan(3);
+    expect(Math.max(...submits)).toBeLessThanOrEqual(100 + 2 * 50);
+  });
+
+  test('a single one that is seen late now and then stays whole', async () => {
+    const run = await timed({ speed: 1e9 });
+    for (const late of [0, 5000, 5000, 0, 5000, 0]) expect(await run(1000, late)).toEqual([510]);
   });
 });
 
