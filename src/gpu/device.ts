@@ -257,7 +257,8 @@ export class Gpu {
     this.owned = owned;
     this.speed = speed;
     this.limits = {
-      maxBindingBytes: device.limits.maxStorageBufferBindingSize,
+      // wgpu on Metal names more, and reads give 0 where offsets do not fit 32 bits.
+      maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 32 - 4),
       maxBufferBytes: device.limits.maxBufferSize,
       // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy. A
       // program on the CPU has no watchdog.

@@ -245,6 +245,17 @@ describe('who owns the device', () => {
     expect(gpu.limits.maxBindingBytes).toBe(4096);
     expect(gpu.limits.maxBufferBytes).toBe(gpu.device.limits.maxBufferSize);
   });
+
+  test('bindings stay within 32 bits, whatever a device says', async () => {
+    const device = await freshDevice();
+    const told = new Proxy(device.limits, {
+      get: (limits, name) =>
+        name === 'maxStorageBufferBindingSize' ? 2 ** 33 : (Reflect.get(limits, name, limits) as unknown),
+    });
+    using gpu = await Gpu.open({ device: alteredDevice(device, { limits: told }) });
+    expect(gpu.limits.maxBindingBytes).toBe(2 ** 32 - 4);
+    device.destroy();
+  });
 });
 
 describe('what an adapter is', () => {
