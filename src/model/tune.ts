@@ -84,7 +84,7 @@ export interface Tuning {
   readonly tuned: Readonly<Record<string, string>>;
   /** Each pass that was measured just now. */
   readonly measured: readonly Measurement[];
-  /** Passes that were not measured, mostly for want of time; they keep the table's kernel, next time as well. */
+  /** Passes that were not measured; where it was for want of time, they keep the table's kernel, next time as well. */
   readonly left: number;
 }
 
@@ -121,6 +121,8 @@ export async function tune(
   const trials = new Trials(gpu, store, cached);
   const fresh = passes.filter((pass) => hasChoice(pass, gpu.abilities) && !known.has(pass.key));
   const measured: Measurement[] = [];
+  /** Passes that could not be measured this time, which says nothing of the next. */
+  const failed = new Set<CountedPass>();
   const started = performance.now();
   if (fresh.length > 0) for (const name of cached.broken) warn(toldOfBroken(name));
   try {
@@ -132,14 +134,16 @@ export async function tune(
       } catch (error) {
         if (error instanceof Aborted) throw error;
         if (await gpu.isLost()) throw gpu.lossError();
-        if (error instanceof ClockTooCoarse) {
+        const isCoarse = error instanceof ClockTooCoarse;
+        for (const one of isCoarse ? fresh.slice(done) : [pass]) failed.add(one);
+        if (isCoarse) {
           warn(`kernels are not measured, and the default ones are used: ${error.message}`);
           break;
         }
         warn(`no kernels were measured for ${pass.key}: ${(error as Error).message}`);
       }
     }
-    for (const pass of fresh) known.set(pass.key, standardOf(pass));
+    for (const pass of fresh) if (!failed.has(pass)) known.set(pass.key, standardOf(pass));
   } finally {
     for (const { key, kernel } of measured) known.set(key, kernel);
     const behind = measured.filter(({ next }) => next.length > 0).map(({ key, next }) => [key, next]);

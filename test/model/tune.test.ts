@@ -1,6 +1,6 @@
 /** Kernels chosen by measuring: right ones only, by the 5 % rule, kept from run to run and with a checkpoint. */
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { Aborted, InvalidModel } from '../../src/errors.ts';
+import { Aborted, InvalidModel, OutOfMemory } from '../../src/errors.ts';
 import { choicesSchema, kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import {
   kernelsOf,
@@ -15,7 +15,7 @@ import { Program } from '../../src/gpu/program.ts';
 import { usualWalk } from '../../src/gpu/walk.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
 import { readJson } from '../../src/json.ts';
-import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
+import { benchPass, ClockTooCoarse, type PassBench } from '../../src/model/pass-bench.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { cachedChoices, tune, type TuningOptions } from '../../src/model/tune.ts';
@@ -27,6 +27,7 @@ import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { alteredDevice } from '../support/altered-device.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';
 
@@ -309,7 +310,91 @@ describe('tune', () => {
   });
 });
 
+describe('a pass by itself', () => {
+  /** A device that notes what is written, by the name of the buffer, and fails to make that of one name. */
+  async function watchedDevice(limits: Partial<PlanLimits> = {}, missing?: string) {
+    const { device } = await testDevice();
+    const names = new Map<GPUBuffer, string>();
+    const written = new Map<string, Uint8Array>();
+    const createBuffer = (descriptor: GPUBufferDescriptor): GPUBuffer => {
+      const { label = '' } = descriptor;
+      const buffer = device.createBuffer({ ...descriptor, ...(label === missing && { usage: 0 }) });
+      names.set(buffer, label);
+      return buffer;
+    };
+    const queue = new Proxy(device.queue, {
+      get(real, property) {
+        if (property === 'writeBuffer')
+          return (...[buffer, at, data, from, size]: Parameters<GPUQueue['writeBuffer']>) => {
+            const bytes = new Uint8Array(data as ArrayBuffer, from, size);
+            if (names.has(buffer)) written.set(names.get(buffer)!, bytes.slice());
+            real.writeBuffer(buffer, at, data, from, size);
+          };
+        const value: unknown = Reflect.get(real, property, real);
+        return typeof value === 'function' ? (value.bind(real) as unknown) : value;
+      },
+    });
+    return {
+      gpu: await Gpu.open({ device: alteredDevice(device, { createBuffer, queue }), limits }),
+      written,
+    };
+  }
+
+  test('has other numbers in each of its volumes', async () => {
+    const { gpu, written } = await watchedDevice();
+    const { kernels } = gpu.limits;
+    const under = benchPass(gpu, pass({ kind: 'weights', channelsOut: 2 }));
+    (await under.open(kernels.conv3Weights)).dispose();
+    const [input, gradient] = [written.get('input 0')!, written.get('gradient')!];
+    expect(gradient).toHaveLength(input.length);
+    expect(gradient).not.toEqual(input);
+    under.dispose();
+    gpu.dispose();
+  });
+
+  test('fits the largest buffer of the device', async () => {
+    const { gpu, written } = await watchedDevice({ maxBufferBytes: 2 ** 18 });
+    const under = benchPass(gpu, pass({ grid: [64, 32, 32] }));
+    (await under.open(standardOf(gpu))).dispose();
+    expect(written.get('input 0')!.length).toBeGreaterThan(2 ** 14);
+    for (const { length } of written.values()) expect(length).toBeLessThanOrEqual(2 ** 18);
+    under.dispose();
+    gpu.dispose();
+  });
+
+  test('whose inputs cannot be made leaves nothing behind', async () => {
+    const { gpu } = await watchedDevice({}, 'input 0');
+    const under = benchPass(gpu, pass());
+    await under.compile([standardOf(gpu)]);
+    await expect(under.open(standardOf(gpu))).rejects.toThrow(/^inputs of a pass: /);
+    expect(gpu.allocatedBytes).toBe(0);
+    gpu.assertAlive(); // nobody else hears of it
+    under.dispose();
+    gpu.dispose();
+  });
+});
+
 describe('the cache', () => {
+  test.each([
+    ['memory', new OutOfMemory('the GPU is full', 1, 1), 1],
+    ['a fine clock', new ClockTooCoarse({ ms: 100, error: 100 }), 2],
+  ])('does not hold passes that were not measured for want of %s', async (_, error, failing) => {
+    const gpu = await testDevice();
+    const store = memory();
+    const passes = [pass(), pass({ channelsOut: 16 })];
+    const ms = { [standardOf(gpu)]: 100, 'tiled 8x8x8, 8': 50 };
+    const { options } = timed(ms);
+    const bench: TuningOptions['bench'] = (_, { channelsOut }) => {
+      if (channelsOut === 8) throw error;
+      return options.bench();
+    };
+    const first = await tune(gpu, passes, { ...options, store, bench });
+    expect(first.left).toBe(failing);
+    const second = await tune(gpu, passes, { ...options, store });
+    expect(second.measured).toHaveLength(failing);
+    expect(second.tuned).toEqual(Object.fromEntries(passes.map(({ key }) => [key, 'tiled 8x8x8, 8'])));
+  });
+
   test('is asked before anything is measured', async () => {
     const gpu = await testDevice();
     const store = memory();
