@@ -140,9 +140,13 @@ const wanted = all
 const hasFailed = ({ name }: Part): boolean => ['failed', 'timeout'].includes(before.get(name) ?? '');
 const ordered = [...wanted.filter((part) => !hasFailed(part)), ...wanted.filter(hasFailed)];
 
+/** Names of the parts that did, in an earlier call as well. */
+const failed = new Set(wanted.filter(hasFailed).map(({ name }) => name));
+
 function report(result: PartResult): void {
   results.push(result);
   save();
+  if (['failed', 'timeout'].includes(result.status)) failed.add(result.name);
   const words = [
     headline(result),
     result.status === 'done' ? '' : `${result.status.toUpperCase()}: ${result.reason ?? ''}`,
@@ -168,7 +172,9 @@ if (!hasAdapter)
 
 for (const part of ordered) {
   const none = { name: part.name, command: part.command.join(' '), seconds: 0, found: {}, events: [] };
-  if (!hasAdapter && !part.cuda) report({ ...none, status: 'left', reason: 'no adapter' });
+  const { needs = '' } = part;
+  if (failed.has(needs)) report({ ...none, status: 'left', reason: `${needs} failed` });
+  else if (!hasAdapter && !part.cuda) report({ ...none, status: 'left', reason: 'no adapter' });
   else if (left() < leastSeconds) report({ ...none, status: 'left', reason: 'no time left' });
   else report(await run(part, Math.min(part.seconds * scale.patience, left()), vulkanDriver));
 }

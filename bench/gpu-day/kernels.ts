@@ -2,7 +2,7 @@
  * The self-test row by row, without its limit of time: every kernel against float64, and five steps of training. A lost
  * device is noted with the kernel that lost it, and the rest goes on with a new one.
  *   kernels.ts [--matrix] [--most N]
- * With --matrix float16 natively and matrix units, too, and of those that need neither nothing.
+ * With --matrix those on matrix units, and nothing else. Of each it is told before that it is tried.
  */
 import { parseArgs } from 'node:util';
 import { DeviceLost } from '../../src/errors.ts';
@@ -20,16 +20,17 @@ const worst: Record<string, number> = {};
 const wrong: KernelRow[] = [];
 const lost: string[] = [];
 let gpu = await openGpu({ matrixUnits: options.matrix });
-const isNew = ({ kernels, precision }: Trial): boolean =>
-  precision === 'f16' || isMatrixKernel(kernels.replace('weights ', ''));
+const isOnMatrices = ({ kernels }: Trial): boolean => isMatrixKernel(kernels.replace('weights ', ''));
 const trials = trialsOf(gpu)
-  .filter((trial) => !options.matrix || isNew(trial))
+  .filter((trial) => !options.matrix || isOnMatrices(trial))
   .slice(0, Number(options.most));
 const started = performance.now();
 
 for (const [index, trial] of trials.entries()) {
   const name = `${trial.op.name}, ${trial.kernels}, ${trial.precision}`;
-  console.error(`${((performance.now() - started) / 1000).toFixed(1)} s: ${name}`); // the last one, should all end here
+  // The last one, should all end here.
+  console.error(`${((performance.now() - started) / 1000).toFixed(1)} s: ${name}`);
+  if (options.matrix) tell({ trying: name, line: `ended over ${name}` });
   try {
     const row = await tryKernels(gpu, trial);
     worst[row.storage] = Math.max(worst[row.storage] ?? 0, row.error ?? Infinity);
@@ -41,7 +42,7 @@ for (const [index, trial] of trials.entries()) {
   }
   const done = index + 1;
   const words = `${done} of ${trials.length} ways of computing tried, ${wrong.length} wrong, ${lost.length} devices lost`;
-  if (done % 20 === 0 || done === trials.length || wrong.length + lost.length > 0)
+  if (options.matrix || done % 20 === 0 || done === trials.length || wrong.length + lost.length > 0)
     tell({ tried: done, of: trials.length, worst, wrong, lost, line: words });
 }
 if (!options.matrix) {

@@ -15,9 +15,10 @@ export interface Scale {
   readonly memory: readonly string[];
   readonly kernels: readonly string[];
   readonly adapter: readonly string[];
-  /** Seconds that measuring kernels may take: in float32, in float16, in float32 with matrix units. */
+  /** Seconds that measuring kernels may take: in float32, in float16, with matrix units in float16 and in float32. */
   readonly tune: string;
   readonly tuneF16: string;
+  readonly tuneF16Matrix: string;
   readonly tuneMatrix: string;
   /** How much longer parts may take than `seconds` says. */
   readonly patience: number;
@@ -38,7 +39,8 @@ export const day: Scale = {
   kernels: [],
   adapter: ['--hardware'],
   tune: '35',
-  tuneF16: '35',
+  tuneF16: '10',
+  tuneF16Matrix: '20',
   tuneMatrix: '10',
   patience: 1,
 };
@@ -56,8 +58,9 @@ export const rehearsal: Scale = {
   kernels: ['--most', '8'],
   adapter: [],
   tune: '5',
-  // A program on the CPU compiles matrix kernels for minutes.
   tuneF16: '0',
+  // A program on the CPU compiles matrix kernels for minutes.
+  tuneF16Matrix: '0',
   tuneMatrix: '0',
   patience: 8,
 };
@@ -68,6 +71,8 @@ export interface Part {
   readonly seconds: number;
   /** Runs without Vulkan, on CUDA. */
   readonly cuda?: boolean;
+  /** A part without which it is left out, where that one failed. */
+  readonly needs?: string;
   /** Script, of bench/gpu-day/ or dist/cli.js, and its arguments. */
   readonly command: readonly string[];
 }
@@ -78,7 +83,7 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
   const study = ['--folder', `${folder}/study`, ...scale.study];
   const torch = (mode: string): readonly string[] => ['torch', '--mode', mode];
   const tune = ['--tune', scale.tune];
-  const f16 = ['--precision', 'f16', '--matrix'];
+  const f16 = ['--precision', 'f16'];
   // Measuring kernels first would take most of their time.
   const train = ['train', '.gpu/data/hippocampus', '--no-tune'];
   const convs = ['--convs', scale.levels];
@@ -103,21 +108,34 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
     // The study's step, ours and cuDNN's.
     { name: 'step-f32', seconds: 70, command: ['step', ...study, ...tune] },
     { name: 'step-torch', seconds: 40, cuda: true, command: [...torch('cuda'), ...study] },
-    { name: 'kernels-f16', seconds: 40, command: ['kernels', '--matrix', ...scale.kernels] },
-    { name: 'step-f16', seconds: 70, command: ['step', ...study, ...f16, '--tune', scale.tuneF16] },
+    { name: 'step-f16', seconds: 45, command: ['step', ...study, ...f16, '--tune', scale.tuneF16] },
+    // A driver that breaks over matrix units does so here.
+    { name: 'matrix', seconds: 10, command: ['kernels', '--matrix', '--most', '1'] },
+    {
+      name: 'kernels-matrix',
+      seconds: 30,
+      needs: 'matrix',
+      command: ['kernels', '--matrix', ...scale.kernels],
+    },
+    {
+      name: 'step-f16-matrix',
+      seconds: 55,
+      needs: 'matrix',
+      command: ['step', ...study, ...f16, '--matrix', '--tune', scale.tuneF16Matrix],
+    },
     { name: 'step-torch-amp', seconds: 30, cuda: true, command: [...torch('cuda-amp'), ...study] },
     { name: 'step-torch-tf32', seconds: 25, cuda: true, command: [...torch('cuda-tf32'), ...study] },
     {
       name: 'demo',
-      seconds: 40,
+      seconds: 35,
       command: ['dist/cli.js', 'demo', '--json', '--out', `${folder}/demo`, ...scale.demo],
     },
     // Each level by itself.
-    { name: 'convs-f32', seconds: 45, command: ['convs', ...convs] },
+    { name: 'convs-f32', seconds: 40, command: ['convs', ...convs] },
     { name: 'convs-torch', seconds: 20, cuda: true, command: [...torch('cuda'), ...convs] },
     {
       name: 'hippocampus',
-      seconds: 60,
+      seconds: 55,
       command: [
         ...['dist/cli.js', ...train, '--folds', '0', '--json'],
         ...['--out', `${folder}/hippocampus`, ...scale.hippocampus],
@@ -127,9 +145,10 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
     {
       name: 'step-f32-matrix',
       seconds: 30,
+      needs: 'matrix',
       command: ['step', ...study, '--matrix', '--tune', scale.tuneMatrix],
     },
-    { name: 'convs-f16', seconds: 25, command: ['convs', ...convs, ...f16] },
+    { name: 'convs-f16', seconds: 25, needs: 'matrix', command: ['convs', ...convs, ...f16, '--matrix'] },
     {
       name: 'step-torch-channels-last',
       seconds: 20,

@@ -122,6 +122,8 @@ export function document(days: readonly DayResult[]): string {
   return `${lines.join('\n')}\n`;
 }
 
+const ourSteps = ['step-f32', 'step-f16', 'step-f16-matrix', 'step-f32-matrix'];
+
 type Found = (name: string) => Readonly<Record<string, unknown>>;
 
 function kernels(found: Found): string[] {
@@ -130,7 +132,7 @@ function kernels(found: Found): string[] {
     '',
     ...head('part', 'tried', 'wrong', 'largest error', 'devices lost'),
   ];
-  for (const name of ['kernels', 'kernels-f16']) {
+  for (const name of ['kernels', 'kernels-matrix']) {
     const {
       tried,
       of,
@@ -193,7 +195,7 @@ function steps(found: Found): string[] {
       'ready in, s',
     ),
   ];
-  for (const name of ['step-f32', 'step-f16', 'step-f32-matrix'])
+  for (const name of ourSteps)
     for (const key of ['table', 'tuned']) {
       const step = found(name)[key] as OurStep | undefined;
       if (!step) continue;
@@ -227,7 +229,7 @@ function steps(found: Found): string[] {
 
 function tunings(found: Found): string[] {
   const lines: string[] = [];
-  for (const name of ['step-f32', 'step-f16', 'step-f32-matrix']) {
+  for (const name of ourSteps) {
     const { tuning, tunedApart } = found(name) as { tuning?: Tuning; tunedApart?: { worst: number } };
     if (!tuning) continue;
     lines.push(
@@ -252,7 +254,7 @@ function tunings(found: Found): string[] {
 
 function profiles(found: Found): string[] {
   const lines: string[] = [];
-  for (const name of ['step-f32', 'step-f16', 'step-f32-matrix'])
+  for (const name of ourSteps)
     for (const key of ['table', 'tuned']) {
       const profile = found(name)[`${key} kernels`] as Profile | undefined;
       const { ceiling } = found(name) as { ceiling?: Ceilings };

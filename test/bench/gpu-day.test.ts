@@ -33,6 +33,20 @@ test('every script is there and packed, every command of the command line exists
   }
 });
 
+test('float16 is measured without matrix units; all that needs these comes after one kernel on them', () => {
+  const names = parts.map(({ name }) => name);
+  for (const [index, { needs, command }] of parts.entries()) {
+    if (needs === undefined) continue;
+    expect(names.indexOf(needs)).toBeGreaterThanOrEqual(0);
+    expect(names.indexOf(needs)).toBeLessThan(index);
+    expect(command).toContain('--matrix');
+  }
+  const free = parts.filter(({ command }) => !command.includes('--matrix'));
+  expect(free.some(({ command }) => command.includes('f16'))).toBe(true);
+  const others = parts.filter(({ command, needs }) => command.includes('--matrix') && !needs);
+  expect(others.map(({ command }) => command)).toEqual([['kernels', '--matrix', '--most', '1']]);
+});
+
 test('its README has every part with its seconds', () => {
   const rows = readFileSync('bench/gpu-day/README.md', 'utf8').matchAll(/^\| (`.+?`) +\| +([\d, ]+?) +\|/gm);
   const told = [...rows].flatMap(([, names = '', seconds = '']) => {
