@@ -32,9 +32,9 @@ test('files are made with their folder and replaced whole', async () => {
 });
 
 test('the folder of the cache knows processes', () => {
-  const { own, hasEnded } = folderCache('anywhere').users!;
-  expect(own).toBe(formatProcess(thisProcess()));
-  expect([own, 'something else'].map(hasEnded)).toEqual([false, false]);
+  const users = folderCache('anywhere').users!;
+  expect(users.own).toBe(formatProcess(thisProcess()));
+  for (const name of [users.own, 'something else']) expect(users.hasEnded(name)).toBe(false);
   const { pid } = spawnSync(process.execPath, ['-e', '']);
-  expect(hasEnded(formatProcess({ ...thisProcess(), pid, started: '1' }))).toBe(true);
+  expect(users.hasEnded(formatProcess({ ...thisProcess(), pid, started: '1' }))).toBe(true);
 });
