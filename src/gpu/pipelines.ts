@@ -43,6 +43,7 @@ export class PipelineCache {
     const { specialise } = await import('./wgsl.ts');
     const info = shaderInfo(shader);
     const subgroup = info.usesMatrices ? subgroupOf(this.#device) : undefined;
+    const code = specialise(info, constants, format, subgroup);
     // Code that is wrong is an error of this kernel, and not one that nobody watches.
     this.#device.pushErrorScope('validation');
     const layout = this.#device.createBindGroupLayout({
@@ -57,10 +58,7 @@ export class PipelineCache {
       label,
       layout: this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
       compute: {
-        module: this.#device.createShaderModule({
-          label,
-          code: specialise(info, constants, format, subgroup),
-        }),
+        module: this.#device.createShaderModule({ label, code }),
       },
     });
     const [reported, compiled] = await Promise.allSettled([this.#device.popErrorScope(), compiling]);

@@ -133,8 +133,11 @@ describe('errors of the GPU', () => {
     real.addEventListener('uncapturederror', unwatched);
     const gpu = await Gpu.open({ device });
     await expect(gpu.pipelines.get('reduce/partials', {})).rejects.toThrow(/^reduce\/partials.*nonsense/s);
+    const unknown = { NONE: 1 };
+    await expect(gpu.pipelines.get('reduce/partials', unknown)).rejects.toThrow('no constant NONE');
     gpu.assertAlive();
     expect(unwatched).not.toHaveBeenCalled();
+    await expect(real.popErrorScope()).rejects.toThrow(); // none is left open
     real.destroy();
   });
 
