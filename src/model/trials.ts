@@ -1,28 +1,30 @@
 /**
- * Kernels while they are tried. Each is noted in the cache, as the driver may end the process over it: one that did, or
- * lost the device, is known by its note the next time, and left out.
+ * Kernels while they are tried. Each is noted in the cache, as the driver may end the process over it: one that did so
+ * twice, since the first time somebody may have stopped it, or that lost the device, is known by its note and left out.
  */
 import type { Gpu } from '../gpu/device.ts';
 import type { PassKind } from '../gpu/matrix-units.ts';
 import { kindName } from '../gpu/passes.ts';
 import type { StorageFormat } from '../gpu/shader.ts';
-import { nobody, ownName, writeCache, type Known, type TuningStore } from './tuning-cache.ts';
+import { nobody, ownName, tryingAgain, writeCache, type Known, type TuningStore } from './tuning-cache.ts';
 
 export class Trials {
   readonly #survived = new Set<string>();
   readonly #gpu: Gpu;
   readonly #store: TuningStore | undefined;
   readonly #broken: Known['broken'];
+  readonly #suspect: Known['suspect'];
   readonly #proofs: Known['proofs'];
 
-  constructor(gpu: Gpu, store: TuningStore | undefined, { broken, proofs }: Known) {
+  constructor(gpu: Gpu, store: TuningStore | undefined, { broken, suspect, proofs }: Known) {
     this.#gpu = gpu;
     this.#store = store;
     this.#broken = broken;
+    this.#suspect = suspect;
     this.#proofs = proofs;
   }
 
-  /** Kernels that ended a process or lost a device when they were last tried. */
+  /** Kernels that lost a device, or ended two processes. */
   isBroken(name: string): boolean {
     return this.#broken.has(name);
   }
@@ -41,7 +43,8 @@ export class Trials {
   /** @throws DeviceLost, and what `work` throws */
   async run<T>(name: string, work: () => Promise<T>): Promise<T> {
     const isNoted = !this.#survived.has(name);
-    if (isNoted) await this.#note(name, ownName(this.#store));
+    const own = ownName(this.#store);
+    if (isNoted) await this.#note(name, this.#suspect.has(name) ? tryingAgain(own) : own);
     let left: string | undefined;
     try {
       return await work();
@@ -70,7 +73,7 @@ const isOnMatrices = (name: string): boolean => / matrix \d/.test(name);
 export function toldOfBroken(name: string): string {
   const others = isOnMatrices(name) ? ', and others on matrix units are not tried' : '';
   return (
-    `the kernel '${name}' lost the device or ended the program when it was last tried on this adapter and driver: it is left ` +
+    `the kernel '${name}' lost the device, or ended the program twice, when it was tried on this adapter and driver: it is left ` +
     `out${others}; remove the cache of kernel choices to have it tried again`
   );
 }

@@ -43,12 +43,14 @@ export interface Known {
   readonly choices: Readonly<Record<string, string>>;
   readonly next: Ranking;
   readonly proofs: Proofs;
-  /** Kernels that lost the device or ended a process. */
+  /** Kernels that lost the device, or that processes were trying twice when they ended. */
   readonly broken: ReadonlySet<string>;
+  /** Those that one process was trying when it ended, which somebody may have stopped. */
+  readonly suspect: ReadonlySet<string>;
 }
 
 /** What a part of this is changed to. */
-type Found = Partial<Omit<Known, 'broken'>> & {
+type Found = Partial<Omit<Known, 'broken' | 'suspect'>> & {
   /** Who tries a kernel now; undefined where nobody does any more. */
   readonly trying?: Readonly<Record<string, string | undefined>>;
 };
@@ -105,8 +107,14 @@ const thisProgram = String(Math.random());
 /** By which a store knows this process. */
 export const ownName = (store: TuningStore | undefined): string => store?.users?.own ?? thisProgram;
 
-const hasEnded = (name: string, store: TuningStore | undefined): boolean =>
-  name !== ownName(store) && (name === nobody || (store?.users?.hasEnded(name) ?? true));
+/** Before the name of who tries a kernel that another was trying when it ended. */
+const again = /^again /;
+export const tryingAgain = (name: string): string => `again ${name}`;
+
+function hasEnded(user: string, store: TuningStore | undefined): boolean {
+  const name = user.replace(again, '');
+  return name !== ownName(store) && (name === nobody || (store?.users?.hasEnded(name) ?? true));
+}
 
 /** Other devices, drivers and versions measure for themselves. */
 const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${version}`;
@@ -138,11 +146,14 @@ export async function readCache(
   const { devices, next, proofs, trying } = parsed(bytes, warn);
   const key = deviceKey(gpu);
   const left = Object.entries(trying?.[key] ?? {}).filter(([, user]) => hasEnded(user, store));
+  const isBroken = ([, user]: [string, string]): boolean => user === nobody || again.test(user);
+  const names = (notes: [string, string][]): Set<string> => new Set(notes.map(([name]) => name));
   return {
     choices: devices[key] ?? {},
     next: next?.[key] ?? {},
     proofs: proofs?.[key] ?? {},
-    broken: new Set(left.map(([name]) => name)),
+    broken: names(left.filter(isBroken)),
+    suspect: names(left.filter((note) => !isBroken(note))),
   };
 }
 

@@ -91,7 +91,9 @@ test('one that loses the device while kernels are measured is left out from then
   expect(next.opened).not.toContain(tiled);
   expect(found.tuned).toEqual({ [passOf(4).key]: matrix });
   expect(found.warnings).toEqual([
-    expect.stringContaining(`the kernel 'forward ${tiled} packed16' lost the device or ended the program`),
+    expect.stringContaining(
+      `the kernel 'forward ${tiled} packed16' lost the device, or ended the program twice,`,
+    ),
   ]);
 
   const proving = fragileDevice(tiled);
@@ -133,9 +135,11 @@ test('a device that is destroyed is no fault of the kernel that was tried then',
 });
 
 test.each([
-  ['has ended', true],
-  ['still runs', false],
-])('what a process tries that %s', async (_, hasEnded) => {
+  ['has ended', true, '', true],
+  ['has ended, as the one before', true, 'again ', false],
+  ['still runs', false, '', true],
+  ['still runs, after one that ended', false, 'again ', true],
+])('what a process tries that %s', async (_, hasEnded, before, isTried) => {
   const store = memory();
   const users = { own: 'own', hasEnded: (name: string) => name === 'other' && hasEnded };
   const { gpu } = fragileDevice();
@@ -156,12 +160,14 @@ test.each([
   const text = new TextDecoder().decode(await store.load(cacheName));
   const left = { ...(JSON.parse(text) as object), devices: {}, trying: {} as Record<string, unknown> };
   for (const device of Object.keys((JSON.parse(text) as { trying: object }).trying))
-    left.trying[device] = during;
+    left.trying[device] = Object.fromEntries(
+      Object.entries(during!).map(([name, user]) => [name, `${before}${user}`]),
+    );
   await store.save(cacheName, new TextEncoder().encode(JSON.stringify(left)));
   const next = fragileDevice();
   const { warnings } = await tuned({ ...store, users }, next);
-  expect(next.opened.includes(tiled)).toBe(!hasEnded);
-  expect(warnings).toHaveLength(hasEnded ? 1 : 0);
+  expect(next.opened.includes(tiled)).toBe(isTried);
+  expect(warnings).toHaveLength(isTried ? 0 : 1);
 });
 
 test('those on matrix units are compiled one after the other, until they have run', async () => {
