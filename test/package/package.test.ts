@@ -231,7 +231,8 @@ test.each(['nodenext', 'bundler'])(
   'type-checks in a strict project with module resolution %s',
   (moduleResolution) => {
     const module = moduleResolution === 'bundler' ? 'esnext' : 'nodenext';
-    const compilerOptions = { module, moduleResolution };
+    // What TypeScript brings of its own is most of what there is to check, and not ours.
+    const compilerOptions = { module, moduleResolution, skipDefaultLibCheck: true };
     const project = { extends: './tsconfig.typescript6.json', compilerOptions, files: ['user.ts'] };
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(project));
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
