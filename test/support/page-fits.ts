@@ -18,7 +18,7 @@ function distorted(): string[] {
 }
 
 /** Nothing is wider than the window, no picture is distorted, and no level of headings is left out. */
-export async function expectToFit(page: Page, name: string): Promise<void> {
+async function expectToFit(page: Page, name: string): Promise<void> {
   const at = `${name} at ${page.viewportSize()!.width}`;
   const excess = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   await expect.poll(excess, { message: at, timeout: 20_000 }).toBeLessThanOrEqual(0);
