@@ -185,6 +185,7 @@ test(
     const second = await openTab();
     await view(second, 'Models');
     await second.getByText('Open in another tab').waitFor();
+    await first.getByRole('button', { name: 'Pause' }).click();
     expect(await second.getByRole('button', { name: 'Resume it' }).count()).toBe(0);
     expect(await second.getByRole('button', { name: /^Delete/ }).allTextContents()).toHaveLength(1);
     expect(await taken(second, 'the first')).toEqual(weights);
@@ -192,7 +193,6 @@ test(
     expect(await taken(second, 'the first', 'safetensors')).toEqual(await exportSafetensors(weights));
 
     // The data of the page are others now: those of the training are not.
-    await first.getByRole('button', { name: 'Pause' }).click();
     await first.getByRole('button', { name: 'Resume', exact: true }).waitFor();
     await view(first, 'Data');
     await first.getByRole('button', { name: 'Start over' }).click();
@@ -323,6 +323,7 @@ async function begun(page: Page, name: string, file: Uint8Array, keepEncoder: bo
   await view(page, 'Train');
   await page.getByLabel('Begin with').selectOption('open');
   await page.getByLabel('Keep the encoder as it is').setChecked(keepEncoder);
+  await page.getByLabel('Augmentation').selectOption('none');
   await page.getByLabel('Epochs').fill('1');
   await page.getByLabel('Epochs').press('Tab');
   await page.getByRole('button', { name: 'Start training' }).click();
