@@ -16,20 +16,6 @@ export const fileList = v.array(
   'a list of files, each with its path and source',
 );
 
-/** Files by a text that tells them apart, in order. */
-export function filesBy(
-  files: readonly FileEntry[],
-  key: (file: FileEntry) => string,
-): Map<string, FileEntry[]> {
-  const groups = new Map<string, FileEntry[]>();
-  for (const file of files) {
-    const group = groups.get(key(file));
-    if (group) group.push(file);
-    else groups.set(key(file), [file]);
-  }
-  return groups;
-}
-
 /** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
 export interface Case {
   /** Different for each case; files of results are named after it. */

@@ -1,4 +1,5 @@
 /** What shows only beside the other cases: other channels, copies, odd grids, classes that nobody shows. */
+import { groupedBy } from '../grouped.ts';
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { hasContrast, type CaseFacts } from './case-facts.ts';
@@ -73,7 +74,7 @@ function compareSeries(facts: readonly CaseFacts[], problems: Problem[]): void {
 
 /** Labels of several subjects that are equal, though they show something and their images differ. */
 function compareLabels(facts: readonly CheckedCase[], problems: Problem[]): void {
-  for (const same of grouped(facts, ({ labelHash }) => labelHash).values()) {
+  for (const same of groupedBy(facts, ({ labelHash }) => labelHash).values()) {
     const [subjects, images] = [
       new Set(same.map(({ subject }) => subject)),
       new Set(same.map(({ hash }) => hash)),
@@ -88,19 +89,6 @@ function compareLabels(facts: readonly CheckedCase[], problems: Problem[]): void
         ),
       );
   }
-}
-
-/** Cases by what they have in common; those that have none of it are left out. */
-function grouped<T extends CaseFacts>(
-  facts: readonly T[],
-  key: (item: T) => string | undefined,
-): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of facts) {
-    const value = key(item);
-    if (value !== undefined) groups.set(value, [...(groups.get(value) ?? []), item]);
-  }
-  return groups;
 }
 
 /** Equal images, and whether the split keeps them together. */
@@ -128,7 +116,7 @@ async function compareImages(
       problems.push({ severity: 'error', kind: 'subjects', cases: [], message: error.message });
     }
   }
-  for (const same of grouped(facts, (item) => (hasContrast(item) ? item.hash : undefined)).values()) {
+  for (const same of groupedBy(facts, (item) => (hasContrast(item) ? item.hash : undefined)).values()) {
     if (same.length < 2) continue;
     const cases = same.map(({ id }) => id);
     const people = new Set(same.map(({ subject }) => subject)).size;

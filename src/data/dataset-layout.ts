@@ -1,7 +1,8 @@
 /** Data sets without a dataset.json: which of their volumes are labels, and of which images. */
 import { InvalidDataset } from '../errors.ts';
+import { groupedBy } from '../grouped.ts';
 import { listed } from '../listed.ts';
-import { filesBy, type FileEntry, type UnassignedCase } from './case.ts';
+import type { FileEntry, UnassignedCase } from './case.ts';
 import {
   matchByFolder,
   matchByName,
@@ -35,7 +36,7 @@ export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut
     throw new InvalidDataset(
       `Found no dataset.json and no NIfTI file among ${entries.length} files; give a folder with images and labels.${unread}`,
     );
-  const folders = filesBy(volumes, folderOf);
+  const folders = groupedBy(volumes, folderOf);
   const training = [...folders.keys()].filter((folder) => !isTest(folder));
   const labels = training.filter(looksLikeLabel);
   const images = training.filter((folder) => !looksLikeLabel(folder));
@@ -63,7 +64,7 @@ export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut
 
 /** Cases of images/CASE/… and labels/CASE/…; undefined where the files do not lie in two such folders. */
 function matchSides(volumes: readonly FileEntry[], leaveOut?: LeaveOut): UnassignedCase[] | undefined {
-  const tops = filesBy(volumes, ({ path }) => path.split('/')[0]!);
+  const tops = groupedBy(volumes, ({ path }) => path.split('/')[0]!);
   const within = (top: string): FileEntry[] =>
     tops.get(top)!.map(({ path, source }) => ({ path: path.slice(top.length + 1), source }));
   const isFolder = volumes.every(({ path }) => path.includes('/'));

@@ -1,5 +1,6 @@
 /** Finds which label belongs to which image by their file names. */
 import { InvalidDataset } from '../errors.ts';
+import { groupedBy } from '../grouped.ts';
 import { listed } from '../listed.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
 import {
@@ -53,15 +54,7 @@ function pairUp(
   labels: readonly FileEntry[],
   labelKeys: readonly string[],
 ): Matching {
-  const places = (keys: readonly string[]): Map<string, number[]> => {
-    const found = new Map<string, number[]>();
-    keys.forEach((key, at) => {
-      const list = found.get(key);
-      if (list) list.push(at);
-      else found.set(key, [at]);
-    });
-    return found;
-  };
+  const places = (keys: readonly string[]): Map<string, number[]> => groupedBy(keys.keys(), (at) => keys[at]);
   const [images, truths] = [places(idKeys), places(labelKeys)];
   const pairs: { id: string; label: FileEntry }[] = [];
   const alone: [string[], string[]] = [[], []];

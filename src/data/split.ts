@@ -15,6 +15,7 @@ import {
   triple,
   wholeNumber,
 } from '../schema.ts';
+import { groupedBy } from '../grouped.ts';
 import { listed } from '../listed.ts';
 import { random } from './random.ts';
 
@@ -92,11 +93,9 @@ function deal(subjects: readonly Subject[], shares: readonly number[], seed: num
       `Found ${subjects.length} subject(s) for ${parts} parts; a subject is never divided. Add subjects, ask for ` +
         `fewer parts, or check the subject pattern.`,
     );
-  const groups = new Map<string, Subject[]>();
-  for (const subject of random(seed, 'split').shuffle(subjects)) {
-    const signature = [...subject.classes].sort((a, b) => a - b).join(',');
-    groups.set(signature, [...(groups.get(signature) ?? []), subject]);
-  }
+  const groups = groupedBy(random(seed, 'split').shuffle(subjects), ({ classes }) =>
+    [...classes].sort((a, b) => a - b).join(','),
+  );
   const places = sizes(subjects.length, shares);
   const result: Subject[][] = shares.map(() => []);
   for (const [, group] of [...groups].sort(([, a], [, b]) => a.length - b.length)) {

@@ -1,9 +1,10 @@
 /** What the names of files say: which hold a volume, whose it is, and which are channels of one image. */
 import { InvalidDataset } from '../errors.ts';
+import { groupedBy } from '../grouped.ts';
 import { listed } from '../listed.ts';
 import { assertValue } from '../options.ts';
 import { text } from '../schema.ts';
-import { filesBy, type FileEntry } from './case.ts';
+import type { FileEntry } from './case.ts';
 
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
 export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
@@ -66,7 +67,7 @@ export function sameCase(names: readonly string[], known: readonly string[]): (s
 
 /** Stem to files: one file each, or the channels NAME_0000, NAME_0001 … in order. */
 export function groupChannels(images: readonly FileEntry[]): Map<string, FileEntry[]> {
-  const groups = filesBy(images, ({ path }) => withoutChannel(stemOf(path)));
+  const groups = groupedBy(images, ({ path }) => withoutChannel(stemOf(path)));
   for (const [stem, files] of groups)
     files.forEach((file, channel) => {
       const expected = numbered(stem, channel);

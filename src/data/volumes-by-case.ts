@@ -1,10 +1,11 @@
 /** Files to segment or to compare, from a folder of whatever layout, by the name of their case. */
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
+import { groupedBy } from '../grouped.ts';
 import { listed } from '../listed.ts';
 import { assertOptions } from '../options.ts';
 import { text, wholeNumber } from '../schema.ts';
-import { fileList, filesBy, type FileEntry } from './case.ts';
+import { fileList, type FileEntry } from './case.ts';
 import { readHeader } from './nifti.ts';
 import { groupChannels, looksLikeLabel, numbered, stemOf, withoutChannel, words } from './volume-names.ts';
 
@@ -88,7 +89,7 @@ export const namedByFolder = (entries: readonly FileEntry[]): FileEntry[] =>
   );
 
 const byFolder = (entries: readonly FileEntry[]): Map<string, FileEntry[]> =>
-  filesBy(entries, ({ path }) => path.split('/').slice(0, -1).join('/'));
+  groupedBy(entries, ({ path }) => path.split('/').slice(0, -1).join('/'));
 
 const joined = (folder: string, name: string): string =>
   [...folder.normalize('NFC').split('/'), name].filter(Boolean).join('_');

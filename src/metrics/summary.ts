@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { csv } from '../csv.ts';
+import { groupedBy } from '../grouped.ts';
 import { className, digits } from '../format.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { distinctNames, list, numberFrom, text, wholeNumber, withParts } from '../schema.ts';
@@ -100,12 +101,7 @@ const foregroundOf = (classes: readonly ClassMetrics[]): Record<MetricName, numb
 
 /** Cases by subject, each its own where none is told. */
 function casesBySubject(count: number, subjects: readonly string[] | undefined): number[][] {
-  const groups = new Map<string | number, number[]>();
-  for (let at = 0; at < count; at++) {
-    const subject = subjects?.[at] ?? at;
-    groups.set(subject, [...(groups.get(subject) ?? []), at]);
-  }
-  return [...groups.values()];
+  return [...groupedBy(Array(count).keys(), (at) => subjects?.[at] ?? at).values()];
 }
 
 /** Cases by subject, and those of resampled subjects. */
