@@ -57,13 +57,14 @@ export default defineConfig({
   noExternal: ['@noble/hashes', 'nifti-reader-js', 'pako', 'papaparse', 'unzipit', 'valibot'],
   splitting: true,
   // Names of functions and classes stay, so that errors of users tell where they come from; with source maps the package
-  // were three times as large. Of esbuild's names all would go or none, so terser shortens the others.
+  // were three times as large. Of esbuild's names all would go or none, so terser shortens the others. It moves no
+  // function into its callers, who would be named in its place.
   minifyWhitespace: true,
   minifySyntax: true,
   minify: 'terser',
   terserOptions: {
     module: true,
-    compress: false,
+    compress: { inline: false, reduce_funcs: false },
     mangle: { keep_fnames: true, keep_classnames: true },
     format: { max_line_len: 800 },
   },
