@@ -5,6 +5,7 @@ import type { PredictOutput } from '../infer/predict.ts';
 import type { Uncertainty } from '../infer/uncertainty.ts';
 import type { WindowProgress } from '../infer/window.ts';
 import type { Axis, Size3 } from '../size.ts';
+import type { Zoom } from '../interop/totalsegmentator.ts';
 import { gpuWishes, type GpuArguments } from './gpu.ts';
 
 export interface PredictOptions extends GpuArguments {
@@ -25,6 +26,7 @@ export interface PredictOptions extends GpuArguments {
   /** A file, or a folder with one for each volume. */
   readonly previousStage?: string;
   readonly pipeline?: 'totalsegmentator';
+  readonly zoom?: Zoom;
 }
 
 /** A model as it was found, before a GPU is looked for. */

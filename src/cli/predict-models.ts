@@ -33,7 +33,7 @@ import {
 const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
 const nnunet = [
   ...['folds', 'checkpoint', 'configuration', 'step', 'mirror'],
-  ...['previousStage', 'pipeline'],
+  ...['previousStage', 'pipeline', 'zoom'],
 ] as const;
 
 /** Of the option `--configuration`. */
@@ -63,6 +63,7 @@ export async function findModel(
   if (files && folders.length > 0) {
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
     if (options.pipeline) return totalSegmentator(files, options);
+    refuse(given, ['zoom'], 'it is of --pipeline totalsegmentator');
     const isAlone = !isFolder || options.previousStage !== undefined;
     return nnunetModel(isAlone ? files : await withPreviousStage(path, files), options);
   }

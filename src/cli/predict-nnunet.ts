@@ -130,7 +130,7 @@ export async function totalSegmentator(
   { paths, given, onDisk }: OthersFiles,
   options: PredictOptions,
 ): Promise<FoundModel> {
-  const { output, folds = ['0'], checkpoint, configuration, step, mirror, previousStage } = options;
+  const { output, folds = ['0'], checkpoint, configuration, step, zoom, mirror, previousStage } = options;
   if (output !== 'labels' || !mirror || (previousStage ?? configuration) !== undefined)
     throw new InvalidOption(
       'with --pipeline totalsegmentator there are labels only, no mirroring, no previous stage and no choice of a configuration: leave --output, --no-mirror, --previous-stage and --configuration out',
@@ -151,12 +151,11 @@ export async function totalSegmentator(
           const header = await readHeader(first!);
           const { affine, shape } = canonicalGrid(gridOf(header));
           const volume = { size: spatialShape(shape), spacing: spacingOf(affineAsWritten(affine, header)) };
-          return { bytes: planTotalSegmentator(parts, volume, step).peakBytes };
+          return { bytes: planTotalSegmentator(parts, volume, { step, zoom }).peakBytes };
         },
         predict: (images, { signal, onProgress }) =>
           segmentAsTotalSegmentator(parts, images[0]!, {
-            ...(step === undefined ? {} : { step }),
-            ...{ signal, onProgress },
+            ...{ step, zoom, signal, onProgress },
           }),
         dispose: () => undefined,
       }),

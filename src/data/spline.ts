@@ -13,6 +13,7 @@ interface Kernels extends WasmExports {
     inner: number,
     to: number,
     order: number,
+    ends: boolean,
     scratch: number,
   ): void;
 }
@@ -25,6 +26,11 @@ export type SplineOrder = 0 | 1 | 3;
 export interface SplineOptions {
   /** Default 3. */
   readonly order?: SplineOrder;
+  /**
+   * The first and the last voxels of both grids lie on each other, and nothing is clipped; of order 1 and 3. By default
+   * the ends of both volumes do.
+   */
+  readonly ends?: boolean;
   /**
    * The axis (0 is x) of thick slices: each is resampled, and clipped, on its own; then, by an order of its own (default
    * 0), along the axis. Which slice is nearest may be told in float32, as PyTorch does.
@@ -57,7 +63,7 @@ export function resampleSpline(
   data: Float32Array,
   from: Size3,
   to: Size3,
-  { order = 3, apart }: SplineOptions = {},
+  { order = 3, apart, ends = false }: SplineOptions = {},
 ): Float32Array {
   if (![...from, ...to].every((n) => Number.isInteger(n) && n > 0))
     throw new InvalidOption(
@@ -76,13 +82,13 @@ export function resampleSpline(
     if (size[axis] === to[axis]) return values;
     const given = blocks(axis);
     size[axis] = to[axis];
-    if (by !== 0) return splineAlong(values, given, to[axis], by);
+    if (by !== 0) return splineAlong(values, given, to[axis], by, ends);
     return nearestAlong(values, given, nearestIndices(given.n, to[axis], apart?.float32));
   };
   const parts = apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: data.length };
   let current = data;
   for (const axis of axisOrder(from, to, apart?.axis)) current = along(current, axis, order);
-  if (order === 3 && current !== data)
+  if (order === 3 && !ends && current !== data)
     clipParts(data, parts, current, apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: current.length });
   if (apart) current = along(current, apart.axis, apart.order ?? 0);
   return current;
@@ -237,6 +243,7 @@ function splineAlong(
   { outer, n, inner }: Blocks,
   to: number,
   order: SplineOrder,
+  ends: boolean,
 ): Float32Array {
   const result = new Float32Array(outer * to * inner);
   wasm().reset();
@@ -256,7 +263,7 @@ function splineAlong(
       else
         for (let i = 0, at = block * n * inner + first; i < n; i++, at += inner)
           input.set(data.subarray(at, at + wide), i * wide);
-      kernels().splineAxis(source, target, now, n, wide, to, order, scratch);
+      kernels().splineAxis(source, target, now, n, wide, to, order, ends, scratch);
       if (wide === inner) result.set(output.subarray(0, now * to * inner), block * to * inner);
       else
         for (let i = 0, at = block * to * inner + first; i < to; i++, at += inner)

@@ -9,6 +9,7 @@ import { readNifti } from '../data/nifti.ts';
 import { requireFinite } from '../data/prepare-checks.ts';
 import { roundHalfEven } from '../data/rounding.ts';
 import { readText, sourceName, sourceSchema, type Source } from '../data/source.ts';
+import { resampleSpline } from '../data/spline.ts';
 import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/volume.ts';
 import { InvalidModel, InvalidVolume } from '../errors.ts';
 import { Segmentation } from '../infer/predict.ts';
@@ -35,7 +36,17 @@ export interface TotalSegmentatorPart {
 }
 
 /** What is left to the caller. */
-export type TotalSegmentatorOptions = Pick<NnunetSegmentOptions, 'step' | 'signal' | 'onProgress'>;
+export type TotalSegmentatorOptions = Pick<NnunetSegmentOptions, 'step' | 'signal' | 'onProgress'> & {
+  /**
+   * How the image gets the networks' spacing: `linear` (default), as the present source has it, or `cubic`, by splines, as
+   * its releases from 2.8 on did, such as 2.12.
+   */
+  readonly zoom?: Zoom | undefined;
+};
+
+/** How an image gets the networks' spacing. */
+export type Zoom = (typeof zooms)[number];
+export const zooms = ['linear', 'cubic'] as const;
 
 const entries = {
   parts: v.array(
@@ -46,6 +57,7 @@ const entries = {
 };
 const optionEntries = {
   step: v.optional(numberFrom(leastStep, 1)),
+  zoom: v.optional(v.picklist(zooms)),
   signal,
   onProgress: callback,
 } satisfies Record<keyof TotalSegmentatorOptions, unknown>;
@@ -108,10 +120,10 @@ export async function segmentAsTotalSegmentator(
 ): Promise<NnunetSegmentation> {
   assertOptions('segmentAsTotalSegmentator', entries, { parts, source });
   assertOptions('segmentAsTotalSegmentator', optionEntries, options);
-  const { step, signal: abort, onProgress } = options;
+  const { step, zoom, signal: abort, onProgress } = options;
   const millimetres = commonSpacing(parts);
   const name = sourceName(source);
-  const { image, size, header } = await readAtSpacing(source, millimetres);
+  const { image, size, header } = await readAtSpacing(source, millimetres, zoom);
   const names = mergedNames(parts);
   const merged = names.length <= 255 ? new Uint8Array(image.data.length) : new Uint16Array(image.data.length);
   for (const [index, part] of parts.entries()) {
@@ -141,7 +153,7 @@ export async function segmentAsTotalSegmentator(
 }
 
 /** Turned to RAS and at the networks' spacing: the volume as it was stored does not stay. */
-async function readAtSpacing(source: Source, millimetres: Size3) {
+async function readAtSpacing(source: Source, millimetres: Size3, zoom?: Zoom) {
   const name = sourceName(source);
   const read = await readNifti(source, { statistics: true, canonical: true });
   if (read.shape.slice(3).some((n) => n > 1) || read.shape.length < 3)
@@ -150,7 +162,7 @@ async function readAtSpacing(source: Source, millimetres: Size3) {
     );
   requireFinite(name, read);
   const { header } = read;
-  return { image: atSpacing(read, millimetres), size: spatialShape(read.shape), header };
+  return { image: atSpacing(read, millimetres, zoom), size: spatialShape(read.shape), header };
 }
 
 /** Of the network's grid, by the spacing of the volume. */
@@ -166,7 +178,7 @@ const sizeAt = (size: Size3, spacing: readonly number[], millimetres: Size3): Si
 export function planTotalSegmentator(
   parts: readonly Pick<TotalSegmentatorPart, 'model'>[],
   volume: { readonly size: Size3; readonly spacing: Size3 },
-  step?: number,
+  { step, zoom }: Pick<TotalSegmentatorOptions, 'step' | 'zoom'> = {},
 ): { readonly peakBytes: number; readonly windows: number } {
   const millimetres = commonSpacing(parts);
   const size = sizeAt(volume.size, volume.spacing, millimetres);
@@ -178,9 +190,11 @@ export function planTotalSegmentator(
       folds: model.folds.length,
     }),
   );
+  // Between two axes.
+  const between = zoom === 'cubic' ? Math.max(voxels, seen) : 0;
   const segmenting = (4 + labelBytes) * seen + Math.max(...plans.map(({ peakBytes }) => peakBytes));
   return {
-    peakBytes: Math.max(4 * (voxels + seen), segmenting, labelBytes * (seen + 2 * voxels)),
+    peakBytes: Math.max(4 * (voxels + between + seen), segmenting, labelBytes * (seen + 2 * voxels)),
     windows: plans.reduce((sum, { windows }) => sum + windows, 0),
   };
 }
@@ -206,7 +220,7 @@ function commonSpacing(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): S
 }
 
 /** A canonical volume at another spacing, in whole numbers; with the same voxels if it is there already. */
-function atSpacing(volume: Volume, millimetres: Size3): Volume {
+function atSpacing(volume: Volume, millimetres: Size3, zoom: Zoom = 'linear'): Volume {
   const size = spatialShape(volume.shape);
   // Of the affine, in float32 and whatever the unit: so says the header of the image that the original makes of voxels
   // and affine alone.
@@ -215,7 +229,7 @@ function atSpacing(volume: Volume, millimetres: Size3): Volume {
     return onGrid(volume.header, volume.data, size, volume.affine, millimetres);
   const ratio = spacing.map((mm, axis) => mm / millimetres[axis]!);
   const to = sizeAt(size, spacing, millimetres);
-  const data = wholeNumbers(volume.data, size, to);
+  const data = (zoom === 'cubic' ? cubicWholeNumbers : linearWholeNumbers)(volume.data, size, to);
   const affine = volume.affine.map((value, at) => (at % 4 < 3 && at < 12 ? value / ratio[at % 4]! : value));
   return onGrid(volume.header, data, to, affine, millimetres);
 }
@@ -250,7 +264,7 @@ const alignedPlaces = (from: number, to: number): Float64Array =>
  * truncated, which hangs on the last digit. (Where rounding takes the last place beyond the end, scipy gives a
  * plane of zeros; here the end is held.)
  */
-function wholeNumbers(data: Float32Array, from: Size3, to: Size3): Float32Array {
+function linearWholeNumbers(data: Float32Array, from: Size3, to: Size3): Float32Array {
   const [xs, ys, zs] = from.map((n, axis) => alignedPlaces(n, to[axis]!)) as [
     Float64Array,
     Float64Array,
@@ -277,6 +291,13 @@ function wholeNumbers(data: Float32Array, from: Size3, to: Size3): Float32Array 
         row(x1, tx, y1, ty);
         result[at++] = Math.trunc(sum);
       }
+  return result;
+}
+
+/** By cubic splines, as scipy.ndimage.zoom with mode "nearest" has them, truncated: a value beside a whole number may be one off. */
+function cubicWholeNumbers(data: Float32Array, from: Size3, to: Size3): Float32Array {
+  const result = resampleSpline(data, from, to, { ends: true });
+  result.forEach((value, at) => (result[at] = Math.trunc(value)));
   return result;
 }
 

@@ -131,6 +131,19 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect((await cli([...alone, '--step', '0.8', '--out', file])).err).toMatch(hint);
     expect(await compare(file, `${folderOf('totalsegmentator')}/case/segmentation.nii.gz`)).toBe(0);
     expect(ran.err).not.toMatch(hint);
+    const refused = await cli([...alone, '--zoom', 'cubic', '--out', file]);
+    expect(refused.err).toMatch(/^error: --zoom does nothing here: it is of --pipeline totalsegmentator/m);
+  });
+
+  test('TotalSegmentator with the cubic zoom of its releases', async () => {
+    const file = join(await temporaryFolder(), 'labels.nii.gz');
+    const [model, ct] = [
+      `${folderOf('totalsegmentator')}/model`,
+      `${folderOf('totalsegmentator')}/case/ct.nii.gz`,
+    ];
+    const pipeline = ['--pipeline', 'totalsegmentator', '--zoom', 'cubic'];
+    expect((await cli(['predict', model, ct, ...pipeline, '--out', file])).exitCode).toBe(0);
+    expect(await compare(file, 'test/fixtures/totalsegmentator/cubic.nii.gz')).toBe(0);
   });
 
   test.each([['fold_0'], ['plans.json']])(

@@ -18,15 +18,18 @@ const floats = (base64: string): Float32Array =>
   new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
 
 describe('as scipy', () => {
-  test.each(examples)('$from to $to, order $order, apart $apart', ({ data, expected, from, to, ...how }) => {
-    const values = floats(data);
-    const found = resampleSpline(values, from, to, how);
-    const wanted = floats(expected);
-    expect(found.length).toBe(wanted.length);
-    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    // Between the axes numbers are float32.
-    wanted.forEach((value, i) => expect(Math.abs(found[i]! - value)).toBeLessThan(1e-6 * largest));
-  });
+  test.each(examples)(
+    '$from to $to, order $order, apart $apart, ends $ends',
+    ({ data, expected, from, to, ...how }) => {
+      const values = floats(data);
+      const found = resampleSpline(values, from, to, how);
+      const wanted = floats(expected);
+      expect(found.length).toBe(wanted.length);
+      const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      // Between the axes numbers are float32.
+      wanted.forEach((value, i) => expect(Math.abs(found[i]! - value)).toBeLessThan(1e-6 * largest));
+    },
+  );
 });
 
 interface LabelExample {

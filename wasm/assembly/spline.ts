@@ -17,19 +17,19 @@ export function splineScratchBytes(n: i32, to: i32): usize {
 }
 
 /**
- * target[outer][to][inner] = source[outer][n][inner] at (i + 1/2) * n / to - 1/2 along the middle axis, float32 with
- * float64 within: the edge's value beyond the ends; for order 3 the filter that makes the spline go through the samples,
- * then the spline; for order 1 straight lines.
+ * target[outer][to][inner] = source[outer][n][inner] at (i + 1/2) * n / to - 1/2 along the middle axis, or with the first
+ * and the last samples of both on each other, float32 with float64 within: the edge's value beyond the ends; for order 3
+ * the filter that makes the spline go through the samples, then the spline; for order 1 straight lines.
  */
 export function splineAxis(
-  source: usize, target: usize, outer: i32, n: i32, inner: i32, to: i32, order: i32, scratch: usize,
+  source: usize, target: usize, outer: i32, n: i32, inner: i32, to: i32, order: i32, ends: bool, scratch: usize,
 ): void {
   const rows = scratch;
   const length = n + 2 * <i32>EDGE;
   const table = rows + <usize>length * ROW;
   const lines = table + <usize>to * ENTRY;
   const sum = lines + <usize>LANES * 8;
-  fillTable(table, n, to, order);
+  fillTable(table, n, to, order, ends);
   const factor: f64 = order == 3 ? 6 : 1;
   const total = outer * inner;
   const step = <usize>inner << 2;
@@ -101,9 +101,10 @@ export function splineAxis(
 }
 
 /** The weights of the four samples around each target sample. */
-function fillTable(table: usize, n: i32, to: i32, order: i32): void {
+function fillTable(table: usize, n: i32, to: i32, order: i32, ends: bool): void {
+  const ratio = to > 1 ? <f64>(n - 1) / <f64>(to - 1) : 0;
   for (let i = 0; i < to; i++) {
-    const place = (<f64>i + 0.5) * <f64>n / <f64>to - 0.5;
+    const place = ends ? min(<f64>i * ratio, <f64>(n - 1)) : (<f64>i + 0.5) * <f64>n / <f64>to - 0.5;
     const whole = Math.floor(place);
     const t = place - whole;
     const u = 1 - t;

@@ -27,6 +27,7 @@ import { shardOfTask, type Shard } from '../slurm.ts';
 import { duration, formatBytes } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
 import { annotateNext, uncertaintyFile, uncertaintyPath } from '../uncertainty.ts';
+import { zooms } from '../../interop/totalsegmentator.ts';
 import { some } from '../../listed.ts';
 
 interface Options extends PredictOptions {
@@ -112,6 +113,12 @@ export function predictCommand(io: Io): Command {
         '--pipeline <name>',
         'what to do around nnU-Net; MODEL is then a folder of one network or of all parts of a task',
       ).choices(['totalsegmentator']),
+    )
+    .addOption(
+      new Option(
+        '--zoom <how>',
+        "of --pipeline, to the networks' spacing: linear as its present source has it, the default, or cubic as its releases from 2.8 on, such as 2.12",
+      ).choices(zooms),
     )
     .option(
       '--shard <k/n>',
