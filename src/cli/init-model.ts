@@ -66,13 +66,6 @@ export async function openInit(
     throw new InvalidOption(
       `--init-fold ${fold} is one of several folds, and ${path} has none: leave it out`,
     );
-  if (others && isMonai(others.paths)) {
-    const model = await openMonai(others.given);
-    const bytes = await convertMonai(model);
-    const { kind, dropout } = model.network;
-    const without = dropout > 0 ? ` Its dropout of ${dropout} is left out: trainings here have none.` : '';
-    return { ...(await ownInit(path, bytes)), notes: [`${path}: ${kind} of MONAI.${without}`] };
-  }
   if (folds.length > 0) {
     const [taken] = fold === undefined ? folds : chosenFolds(folds, [fold]);
     const name = join(path, taken!.path);
@@ -82,6 +75,13 @@ export async function openInit(
       notes: [`Of several folds, ${name} is taken.`],
       trainedOn: split && trainingCases(await readText(await split.open())),
     };
+  }
+  if (others && isMonai(others.paths)) {
+    const model = await openMonai(others.given);
+    const bytes = await convertMonai(model);
+    const { kind, dropout } = model.network;
+    const without = dropout > 0 ? ` Its dropout of ${dropout} is left out: trainings here have none.` : '';
+    return { ...(await ownInit(path, bytes)), notes: [`${path}: ${kind} of MONAI.${without}`] };
   }
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
@@ -257,9 +257,14 @@ export function preprocessingOf(
     throw new InvalidOption(
       `--preprocessing model follows the model of --init, ${init ? 'which says nothing of its own' : 'which is not given'}: give plain or nnunet`,
     );
-  const spacing = kept.spacing ? `${kept.spacing.join(' x ')} mm` : 'their own spacing';
-  io.err(`Cases are prepared as those that ${init.file} was trained on, at ${spacing}.`);
+  io.err(preparedAs(init.file, kept));
   return kept;
+}
+
+/** What a user should know of cases that are prepared as those of a model. */
+export function preparedAs(file: string, { spacing }: Preprocessing): string {
+  const at = spacing ? `${spacing.join(' x ')} mm` : 'their own spacing';
+  return `Cases are prepared as those that ${file} was trained on, at ${at}.`;
 }
 
 /** Two classes, for a network of one head alone: it finds the second, as a region. */

@@ -10,7 +10,7 @@ import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { namesAround } from '../interop/monai/pipeline.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
-import { openNnunet } from '../interop/nnunet/folder.ts';
+import { modelFolders, openNnunet } from '../interop/nnunet/folder.ts';
 import { openModel, readModel, writeModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
@@ -53,7 +53,14 @@ export async function modelsToExport(
     if (folds.length > 1 && !foldsTogether)
       throw new InvalidOption(`${path} has the folds ${folds.join(', ')}: give one of them with --fold`);
   };
-  if (others?.paths.some((entry) => basename(entry.path) === 'plans.json')) {
+  const all = others ? await modelFiles(others.given) : [];
+  const trained = foldsAmong(all);
+  // Half a folder of nnU-Net's is told what it lacks; what was exported below a training's folds is no part of it.
+  const isNnunet =
+    trained.length === 0
+      ? all.some((entry) => basename(entry.path) === 'plans.json')
+      : modelFolders(all).length > 0;
+  if (others && isNnunet) {
     const model = await openNnunet(others.given, { folds: wanted, configuration });
     const names = model.folds.map(({ name }) => name);
     requireOne(names);
@@ -64,8 +71,6 @@ export async function modelsToExport(
     };
   }
   refuseConfiguration(path, configuration);
-  const all = others ? await modelFiles(others.given) : [];
-  const trained = foldsAmong(all);
   if (trained.length > 0) {
     const folds = chosenFolds(trained, wanted);
     requireOne(folds.map((found) => found.fold));

@@ -16,6 +16,9 @@ export const fileList = v.array(
   'a list of files, each with its path and source',
 );
 
+/** Of files that nobody put there: hidden ones, and what macOS leaves in archives and on sticks (`._name`, `__MACOSX/`). */
+export const hiddenPattern = /(^|\/)(\.|__MACOSX\/)/;
+
 /** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
 export interface Case {
   /** Different for each case; files of results are named after it. */

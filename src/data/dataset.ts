@@ -8,7 +8,7 @@ import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { flag, text, wholeNumber, withParts } from '../schema.ts';
-import { fileList, type Case, type FileEntry, type UnassignedCase } from './case.ts';
+import { fileList, hiddenPattern, type Case, type FileEntry, type UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { casesByLayout } from './dataset-layout.ts';
 import { matchByName, type LeaveOut } from './dataset-match.ts';
@@ -83,13 +83,11 @@ export const datasetEntries = {
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
 
-const hidden = /(^|\/)(\.|__MACOSX\/)/; // also what macOS leaves in archives: "._name", __MACOSX/
-
 /** Files without hidden ones, sorted, relative to the folder that they have in common. */
 function tidy(files: readonly FileEntry[]): FileEntry[] {
   let seen = files
     .map(({ path, source }) => ({ path: plainPath(path), source }))
-    .filter(({ path }) => !hidden.test(path));
+    .filter(({ path }) => !hiddenPattern.test(path));
   const root = seen[0]?.path.split('/')[0];
   if (
     root !== undefined &&

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import type { ZipEntry } from 'unzipit';
 import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
-import { fileList, type FileEntry } from '../data/case.ts';
+import { fileList, hiddenPattern, type FileEntry } from '../data/case.ts';
 import { sourceName, sourceSchema, type Source } from '../data/source.ts';
 import { assertOptions } from '../options.ts';
 import { InvalidModel } from '../errors.ts';
@@ -26,10 +26,11 @@ export const modelFilesSchema = v.union(
   'a list of files, each with its path and source, or a zip archive of them',
 );
 
-/** @throws InvalidModel as `filesInZip` */
+/** Those that are not hidden. @throws InvalidModel as `filesInZip` */
 export async function modelFiles(given: readonly FileEntry[] | Source): Promise<readonly ModelFile[]> {
   if (!Array.isArray(given)) return filesInZip(given as Source);
-  return (given as readonly FileEntry[]).map(({ path, source }) => {
+  const seen = (given as readonly FileEntry[]).filter(({ path }) => !hiddenPattern.test(path));
+  return seen.map(({ path, source }) => {
     let opened: Promise<ByteRanges> | undefined;
     return {
       path,
@@ -58,7 +59,7 @@ const mostUnpacked = { times: 64, more: 2 ** 20 };
 /** Bytes of an entry from which on it is unpacked piece by piece. */
 const large = 2 ** 22;
 
-/** The files in a zip archive, each unpacked when it is asked for. */
+/** The files in a zip archive that are not hidden, each unpacked when it is asked for. */
 export async function filesInZip(source: Source, name = sourceName(source)): Promise<ModelFile[]> {
   assertOptions('filesInZip', { source: sourceSchema }, { source });
   const file = await openRanges(source, name);
@@ -89,7 +90,8 @@ export async function filesInZip(source: Source, name = sourceName(source)): Pro
   }
   if (packed > file.size)
     throw damaged(`its entries have ${packed} bytes together and the file ${file.size}: they overlap`);
-  return entries.map((entry): ModelFile => {
+  const shown = entries.filter(({ name: path }) => !hiddenPattern.test(path));
+  return shown.map((entry): ModelFile => {
     const within = (problem: string): InvalidModel =>
       damaged(`of its ${JSON.stringify(entry.name)}, ${problem}`);
     const open = (): Promise<Source> => unpacked(entry, name, within);

@@ -38,15 +38,23 @@ export interface TotalSegmentatorPart {
 /** What is left to the caller. */
 export type TotalSegmentatorOptions = Pick<NnunetSegmentOptions, 'step' | 'signal' | 'onProgress'> & {
   /**
-   * How the image gets the networks' spacing: `linear` (default), as the present source has it, or `cubic`, by splines, as
-   * its releases from 2.8 on did, such as 2.12.
+   * How the image gets the networks' spacing: `linear`, as the present source has it, `cubic`, by splines, as its releases
+   * from 2.8 on did, such as 2.12; or `none`: nnU-Net resamples image and logits itself. Default: none for the tasks that
+   * TotalSegmentator has it for, else linear.
    */
   readonly zoom?: Zoom | undefined;
 };
 
 /** How an image gets the networks' spacing. */
 export type Zoom = (typeof zooms)[number];
-export const zooms = ['linear', 'cubic'] as const;
+export const zooms = ['linear', 'cubic', 'none'] as const;
+
+/** Numbers of the data sets whose tasks are not zoomed: liver vessels, bleeds, lung vessels (legacy), hip implants, heart chambers, effusions. */
+const notZoomed: readonly number[] = [8, 150, 258, 260, 301, 315];
+const usualZoom = (parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): Zoom =>
+  parts.every(({ model }) => notZoomed.includes(Number(/^Dataset(\d+)_/.exec(model.plans.dataset)?.[1])))
+    ? 'none'
+    : 'linear';
 
 const entries = {
   parts: v.array(
@@ -104,9 +112,12 @@ export function totalSegmentatorParts(files: readonly { readonly path: string }[
   return whole;
 }
 
+/** Its networks of single structures that are named as those for the whole body are. */
+const ofStructures = /TotalSeg[a-z]*_(vertebrae|appendicular|face|thigh)/i;
+
 /** Of neighbouring windows: its networks for the whole body take fewer. */
-const usualStep = ({ model }: Pick<TotalSegmentatorPart, 'model'>): number =>
-  isTotalSegmentator(model.plans.dataset) ? 0.8 : 0.5;
+const usualStep = ({ model: { plans } }: Pick<TotalSegmentatorPart, 'model'>): number =>
+  isTotalSegmentator(plans.dataset) && !ofStructures.test(plans.dataset) ? 0.8 : 0.5;
 
 /**
  * Segments one CT or MR image. Parts go one after the other; later ones win over earlier.
@@ -120,7 +131,7 @@ export async function segmentAsTotalSegmentator(
 ): Promise<NnunetSegmentation> {
   assertOptions('segmentAsTotalSegmentator', entries, { parts, source });
   assertOptions('segmentAsTotalSegmentator', optionEntries, options);
-  const { step, zoom, signal: abort, onProgress } = options;
+  const { step, zoom = usualZoom(parts), signal: abort, onProgress } = options;
   const millimetres = commonSpacing(parts);
   const name = sourceName(source);
   const { image, size, header } = await readAtSpacing(source, millimetres, zoom);
@@ -152,8 +163,8 @@ export async function segmentAsTotalSegmentator(
   return new Segmentation({ ...grid, data, shape }, undefined, undefined, []);
 }
 
-/** Turned to RAS and at the networks' spacing: the volume as it was stored does not stay. */
-async function readAtSpacing(source: Source, millimetres: Size3, zoom?: Zoom) {
+/** Turned to RAS and, if it is zoomed, at the networks' spacing: the volume as it was stored does not stay. */
+async function readAtSpacing(source: Source, millimetres: Size3, zoom: Zoom) {
   const name = sourceName(source);
   const read = await readNifti(source, { statistics: true, canonical: true });
   if (read.shape.slice(3).some((n) => n > 1) || read.shape.length < 3)
@@ -178,17 +189,23 @@ const sizeAt = (size: Size3, spacing: readonly number[], millimetres: Size3): Si
 export function planTotalSegmentator(
   parts: readonly Pick<TotalSegmentatorPart, 'model'>[],
   volume: { readonly size: Size3; readonly spacing: Size3 },
-  { step, zoom }: Pick<TotalSegmentatorOptions, 'step' | 'zoom'> = {},
+  { step, zoom = usualZoom(parts) }: Pick<TotalSegmentatorOptions, 'step' | 'zoom'> = {},
 ): { readonly peakBytes: number; readonly windows: number } {
   const millimetres = commonSpacing(parts);
-  const size = sizeAt(volume.size, volume.spacing, millimetres);
+  const isZoomed = zoom !== 'none';
+  const size = isZoomed ? sizeAt(volume.size, volume.spacing, millimetres) : volume.size;
   const [voxels, seen] = [voxelsOf(volume.size), voxelsOf(size)];
   const labelBytes = mergedNames(parts).length <= 255 ? 1 : 2;
   const plans = parts.map(({ model }) =>
-    planSegmentation(model, { size, spacing: millimetres }, windowResult(model.config, model.folds.length), {
-      step: step ?? usualStep({ model }),
-      folds: model.folds.length,
-    }),
+    planSegmentation(
+      model,
+      { size, spacing: isZoomed ? millimetres : volume.spacing },
+      windowResult(model.config, model.folds.length),
+      {
+        step: step ?? usualStep({ model }),
+        folds: model.folds.length,
+      },
+    ),
   );
   // Between two axes.
   const between = zoom === 'cubic' ? Math.max(voxels, seen) : 0;
@@ -219,12 +236,14 @@ function commonSpacing(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): S
   return fastestFirst(along);
 }
 
-/** A canonical volume at another spacing, in whole numbers; with the same voxels if it is there already. */
-function atSpacing(volume: Volume, millimetres: Size3, zoom: Zoom = 'linear'): Volume {
+/** A canonical volume at another spacing, in whole numbers; with the same voxels if it is there already or not zoomed. */
+function atSpacing(volume: Volume, millimetres: Size3, zoom: Zoom): Volume {
   const size = spatialShape(volume.shape);
   // Of the affine, in float32 and whatever the unit: so says the header of the image that the original makes of voxels
   // and affine alone.
   const spacing = spacingOf(affineAsWritten(volume.affine, volume.header)).map(Math.fround);
+  if (zoom === 'none')
+    return onGrid(volume.header, volume.data, size, volume.affine, spacing as unknown as Size3);
   if (spacing.every((mm, axis) => mm === Math.fround(millimetres[axis]!)))
     return onGrid(volume.header, volume.data, size, volume.affine, millimetres);
   const ratio = spacing.map((mm, axis) => mm / millimetres[axis]!);

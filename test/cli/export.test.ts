@@ -12,6 +12,7 @@ import { exportSafetensors } from '../../src/export/safetensors.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { openInit } from '../../src/cli/init-model.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { readSaved } from '../../src/weights/pytorch/read.ts';
@@ -201,6 +202,15 @@ test('folds of a training as one folder of nnU-Net', async () => {
     expect(await run(model, '--to', 'nnunet', '--out', `${alone}-${at}`)).toMatch(/fold_1.checkpoint_final/);
   const other = await run(alone, '--to', 'nnunet', '--fold', '2', '--out', `${alone}-other`);
   expect(other).toMatch(/fold_2.checkpoint_final/);
+
+  // What lies below the folds is no part of the model, and is no model of its own.
+  await run(own, '--to', 'nnunet');
+  expect(await run(folds, '--to', 'onnx', '--fold', '0')).toMatch(/model\.onnx/);
+  await mkdir(join(folds, 'fold_0', 'model-monai'));
+  for (const name of ['model.pt', 'network.json'])
+    await writeFile(join(folds, 'fold_0', 'model-monai', name), '{}');
+  const { notes } = await openInit(folds, { fold: '1' });
+  expect(notes).toEqual([expect.stringMatching(/^Of several folds, .*fold_1.model\.safetensors is taken/)]);
 
   const { description, weights } = await readModel(bytes[1]!);
   const larger = await writeModel({ ...description, inputSize: [16, 16, 16] }, weights);

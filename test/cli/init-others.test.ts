@@ -75,6 +75,15 @@ test('a folder of nnU-Net: network, preparation and patch, a new head; and its p
   const planned = await cli(['plan', '--model', folder, '--json']);
   expect(planned.exitCode === 0 ? '' : planned.err).toBe('');
   expect(JSON.parse(planned.out)).toMatchObject({ size: [16, 16, 16], config: { classes: 3, down: 'conv' } });
+  // With data, as `train --init` prepares and cuts it.
+  const forData = await cli(['plan', data, '--model', folder, '--json']);
+  expect(JSON.parse(forData.out)).toMatchObject({
+    shape: [16, 16, 16],
+    decisions: [
+      expect.stringMatching(/^Cases are prepared as those that .* was trained on, at 1 x 1 x 1 mm\./),
+      expect.stringMatching(/^Patches are of 16 x 16 x 16 voxels, as /),
+    ],
+  });
   expect((await cli(['plan', '--model', folder, '--features', '4,8'])).err).toMatch(/--features .*--model/);
 });
 

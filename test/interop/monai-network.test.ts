@@ -1,6 +1,7 @@
 /** Definitions of MONAI's networks: what is filled in, and what is refused by name. */
 import { describe, expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
+import { wholeConfig } from '../../src/model/config.ts';
 import { readNetwork } from '../../src/interop/monai/network.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 
@@ -49,14 +50,23 @@ test('dropout is of MONAI’s trainings alone: the network is the same', () => {
   }
 });
 
+test('groups of SegResNet are those of norm, and num_groups with norm_name alone', () => {
+  const segResNet = { _target_: 'SegResNet', in_channels: 1, out_channels: 2, init_filters: 32 };
+  const groups = (more: object) =>
+    wholeConfig(readNetwork({ ...segResNet, ...more }, 'a file').config).groups;
+  expect(groups({ num_groups: 16 })).toBe(8);
+  expect(groups({ norm: ['GROUP', { num_groups: 4 }], num_groups: 16 })).toBe(4);
+  expect(groups({ norm_name: 'group', num_groups: 16, norm: ['GROUP', { num_groups: 4 }] })).toBe(16);
+});
+
 describe('refused by name', () => {
   const dynunet = {
     _target_: 'DynUNet',
     in_channels: 1,
     out_channels: 2,
-    kernel_size: [3, 3],
-    strides: [1, 2],
-    upsample_kernel_size: [2],
+    kernel_size: [3, 3, 3],
+    strides: [1, 2, 2],
+    upsample_kernel_size: [2, 2],
   };
   test.each<[string, object]>([
     ['its class is "SegResNetDS"; expected', { ...unet, _target_: 'SegResNetDS' }],
@@ -67,8 +77,13 @@ describe('refused by name', () => {
     ['the activation of UNet is "mish"; expected prelu', { ...unet, act: 'MISH' }],
     ['the norm is "layer"; expected instance or batch', { ...unet, norm: 'LAYER' }],
     ['UNet has strides for 1 of 3 levels; expected 2', { ...unet, channels: [4, 8, 8] }],
-    ['the first strides of DynUNet are [2, 2, 2]; expected 1', { ...dynunet, strides: [2, 2] }],
-    ['upsample_kernel_size of DynUNet differs', { ...dynunet, upsample_kernel_size: [1] }],
+    ['the first strides of DynUNet are [2, 2, 2]; expected 1', { ...dynunet, strides: [2, 2, 2] }],
+    ['upsample_kernel_size of DynUNet differs', { ...dynunet, upsample_kernel_size: [1, 2] }],
+    // As its own check_kernel_stride does.
+    [
+      'DynUNet has 2 kernels and 2 strides; expected as many of both, from 3 to 8',
+      { ...dynunet, kernel_size: [3, 3], strides: [1, 2], upsample_kernel_size: [2] },
+    ],
     ['in BasicUNet, upsample is "pixelshuffle"', { _target_: 'BasicUNet', upsample: 'pixelshuffle' }],
   ])('%s', (problem, definition) => {
     const read = () => readNetwork(definition, 'network.json');

@@ -126,6 +126,19 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
     );
     const twice = files.concat(files.map(({ path, source }) => ({ path: `other/${path}`, source })));
     expect(await refused(twice)).toMatch(/several models of nnU-Net: /);
+    // Its configuration takes the labels of the network in a folder whose name is that of its own.
+    const { configuration } = await openNnunet(files).then(({ plans }) => ({
+      configuration: plans.configuration.name,
+    }));
+    const circle = files.map(({ path, source }) => {
+      const name = path.split('/').at(-1)!;
+      const text = name === 'plans.json' ? readFileSync(source as string, 'utf8') : undefined;
+      const plans = text && (JSON.parse(text) as { configurations: Record<string, object> });
+      if (plans) Object.assign(plans.configurations[configuration]!, { previous_stage: configuration });
+      const within = path.replace(/^(.*\/)?[^/]+__[^/]+\//, `a__b__${configuration}/`);
+      return { path: within, source: plans ? new Blob([JSON.stringify(plans)]) : source };
+    });
+    expect(await refused(circle)).toMatch(/the previous stages of a__b__\w+\/ lead back to it/);
     const mixed = [
       ...files.filter(({ path }) => !path.includes('fold_')),
       ...filesIn(`${shared}/nnunet-resenc/model`)
@@ -321,6 +334,11 @@ describe('plans.json', () => {
       /configuration "__proto__" is missing; there are "base", "child"/,
     ],
     [
+      'another preprocessor',
+      changed(`${base}.preprocessor_name`, 'CorticalPreprocessor'),
+      /preprocessor_name is "CorticalPreprocessor"; expected "?DefaultPreprocessor/,
+    ],
+    [
       'another resampling',
       changed(`${base}.resampling_fn_data`, 'mine'),
       /resampling_fn_data is "mine"; expected/,
@@ -413,9 +431,11 @@ test("TotalSegmentator's spacing is that of the affine, whatever pixdim and unit
   const expected = await readNifti(`${folder}/${resampled!}`);
   const model = await openNnunet(found.files);
   const seen: Volume[] = [];
+  const steps: (number | undefined)[] = [];
   const predictor = {
-    segment(_: unknown, [image]: readonly [Volume]) {
+    segment(_: unknown, [image]: readonly [Volume], { step }: { step?: number }) {
       seen.push(image);
+      steps.push(step);
       return Promise.resolve({ labels: { data: new Uint8Array(image.data.length) } });
     },
     dispose: () => undefined,
@@ -431,4 +451,18 @@ test("TotalSegmentator's spacing is that of the affine, whatever pixdim and unit
     expect(shape).toEqual(expected.shape);
     expect(data).toEqual(expected.data);
   }
+  // Some of its tasks are not zoomed, and single structures have windows of another step.
+  const canonical = await readNifti(ct, { canonical: true });
+  for (const [dataset, step, shape] of [
+    ['Dataset292_TotalSegmentator_part2_vertebrae_1559subj', 0.8, expected.shape],
+    ['Dataset803_TotalSegmentator_vertebrae_inner_1559subj', 0.5, expected.shape],
+    ['Dataset857_TotalSegMRI_thigh_shoulder_1088subj', 0.5, expected.shape],
+    ['Dataset301_heart_highres_1559subj', 0.5, canonical.shape],
+  ] as const) {
+    const named = { ...model, plans: { ...model.plans, dataset } };
+    await segmentAsTotalSegmentator([{ model: named, open: () => Promise.resolve(predictor) }], ct);
+    expect([steps.at(-1), seen.at(-1)!.shape]).toEqual([step, shape]);
+  }
+  expect(seen.at(-1)!.data).toEqual(canonical.data);
+  expect(seen.at(-1)!.affine).toEqual(canonical.affine);
 });

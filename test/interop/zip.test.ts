@@ -32,6 +32,9 @@ test('entries, stored or deflated', async () => {
     await zipOf([
       { path: 'a/one', content },
       { path: 'a/two', content, deflated: true },
+      // As macOS packs folders.
+      { path: '__MACOSX/a/._one', content },
+      { path: 'a/.DS_Store', content },
     ]),
   );
   expect(files.map(({ path }) => path)).toEqual(['a/one', 'a/two']);

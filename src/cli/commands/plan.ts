@@ -28,7 +28,7 @@ import {
   openFromArguments,
   type DatasetArguments,
 } from '../dataset-options.ts';
-import { networkFrom, openInit } from '../init-model.ts';
+import { networkFrom, openInit, preparedAs, type InitModel } from '../init-model.ts';
 import { outText, type Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import {
@@ -163,7 +163,12 @@ Examples:
       const labels = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
       const classes = regions?.length ?? labels;
       const inChannels = options.channels ?? print?.intensities.length ?? 1;
-      const decision = print && nnunetPreprocessing(print, dataset.channels);
+      const kept = model?.description.preprocessing;
+      const decision =
+        print &&
+        (kept
+          ? nnunetPreprocessing(print, [], kept.spacing ?? null)
+          : nnunetPreprocessing(print, dataset.channels));
       const nnunetPlanner = plannerOf(options.preset);
       if (nnunetPlanner && !decision)
         throw new InvalidOption(
@@ -212,10 +217,12 @@ Examples:
           planner = { ...planner, margin: (size) => augmentationMargin(augmentation, size, largest) };
         const budget = options.memory ?? assumedBudget.hardware;
         const { features, strides, kernels } = options;
-        const { patch, reasons: more } = nnunet ?? patchOf(nnunetPatch(typical, step, budget, planner));
-        const isDecided = nnunet ?? strides ?? kernels;
+        const { patch, reasons: more } =
+          nnunet ?? trainedPatch(model) ?? patchOf(nnunetPatch(typical, step, budget, planner));
+        const isDecided = nnunet ?? model ?? strides ?? kernels;
         const tip = isDecided ? undefined : anisotropyTip(typical.spacing, typical.shape, features.length);
-        decisions = [...reasons, ...(inference ? [] : more), ...(tip ? [tip] : [])];
+        const prepared = model && kept ? [preparedAs(model.file, kept)] : reasons;
+        decisions = [...prepared, ...(inference ? [] : more), ...(tip ? [tip] : [])];
         shape = inference ? typical.shape : patch;
       }
       const input = shape!;
@@ -269,6 +276,13 @@ function assertModelAlone(isGiven: (name: string) => boolean): void {
 }
 
 const patchOf = ({ patch, reason }: PatchDecision) => ({ patch, reasons: [reason] });
+
+/** Of a model that says what patches it was trained on. */
+const trainedPatch = (model: InitModel | undefined) =>
+  model?.patch && {
+    patch: model.patch,
+    reasons: [`Patches are of ${model.patch.join(' x ')} voxels, as ${model.file} was trained on.`],
+  };
 
 /** Label values of a data set but those that mean "leave out". */
 const valuesOf = (print: Fingerprint | undefined): number[] =>

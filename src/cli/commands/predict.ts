@@ -117,7 +117,7 @@ export function predictCommand(io: Io): Command {
     .addOption(
       new Option(
         '--zoom <how>',
-        "of --pipeline, to the networks' spacing: linear as its present source has it, the default, or cubic as its releases from 2.8 on, such as 2.12",
+        "of --pipeline, to the networks' spacing: linear as its present source has it, cubic as its releases from 2.8 on, such as 2.12, or none, for nnU-Net to resample; default: linear, but none for the tasks that it has that for",
       ).choices(zooms),
     )
     .option(

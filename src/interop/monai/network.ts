@@ -167,9 +167,9 @@ function dynunetOf(definition: unknown, fail: Fail): UNet3DConfig {
   const given = arguments_(dynunetSchema, 'DynUNet', definition, fail);
   const { kernel_size: kernels, strides, upsample_kernel_size: up } = given;
   const levels = strides.length;
-  if (levels < 2 || levels > 8 || kernels.length !== levels)
+  if (levels < 3 || levels > 8 || kernels.length !== levels)
     throw fail(
-      `DynUNet has ${kernels.length} kernels and ${levels} strides; expected as many of both, from 2 to 8`,
+      `DynUNet has ${kernels.length} kernels and ${levels} strides; expected as many of both, from 3 to 8`,
     );
   if (strides[0]!.some((n) => n !== 1))
     throw fail(`the first strides of DynUNet are [${strides[0]!.join(', ')}]; expected 1 along every axis`);
@@ -258,7 +258,7 @@ const segResNetSchema = object({
   dropout_prob: dropout,
   act,
   norm,
-  norm_name: v.optional(v.literal('', '""')),
+  norm_name: v.optional(oneOf('', 'group', 'GROUP')),
   num_groups: v.optional(wholeNumber(1, 4096), 8),
   use_conv_final: v.optional(v.literal(true, 'true')),
   blocks_down: v.optional(blocks, [1, 2, 2, 4]),
@@ -269,7 +269,10 @@ const segResNetSchema = object({
 function segResNetOf(definition: unknown, fail: Fail): UNet3DConfig {
   const given = arguments_(segResNetSchema, 'SegResNet', definition, fail);
   const { blocks_down: down, blocks_up: up } = given;
-  const [normName, norms] = given.norm ?? ['group', { num_groups: given.num_groups }];
+  // MONAI takes num_groups with norm_name alone, in place of norm.
+  const [normName, norms] = given.norm_name
+    ? ['group', { num_groups: given.num_groups }]
+    : (given.norm ?? ['group', {}]);
   if (normName !== 'group')
     throw fail(`the norm of SegResNet is ${JSON.stringify(normName)}; expected group`);
   const { activation } = rectifierOf(given.act ?? ['relu', {}], fail);

@@ -91,11 +91,17 @@ export async function openNnunet(
   return model;
 }
 
+/** @param later folders of the networks that take its labels */
 async function openModel(
   all: readonly ModelFile[],
   root: string,
   { folds, checkpoint = usualCheckpoint }: Pick<NnunetOptions, 'folds' | 'checkpoint'>,
+  later: readonly string[] = [],
 ): Promise<NnunetModel> {
+  if (later.includes(root))
+    throw new InvalidModel(
+      `the previous stages of ${root} lead back to it; take another copy of the model folder`,
+    );
   const within = new Map(
     all.filter(({ path }) => path.startsWith(root)).map((file) => [file.path.slice(root.length), file]),
   );
@@ -136,7 +142,7 @@ async function openModel(
   return {
     ...rules,
     origin,
-    ...(isThere && { previous: await openModel(all, before, { folds, checkpoint }) }),
+    ...(isThere && { previous: await openModel(all, before, { folds, checkpoint }, [...later, root]) }),
     folds: checkpoints.map(({ name, path, weights }) => ({
       name,
       weights: toOurs(mapping, weights, parameters, { name: path, describedBy: 'plans.json' }),

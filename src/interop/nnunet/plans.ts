@@ -180,6 +180,7 @@ const configurationSchema = openObject({
   resampling_fn_seg_kwargs: v.optional(resamplerOptions, { order: 1, force_separate_z: null }),
   batch_dice: v.optional(flag, true),
   previous_stage: v.optional(v.nullable(text)),
+  preprocessor_name: v.optional(oneOf('DefaultPreprocessor')),
 });
 
 const fail = (problem: string): InvalidModel =>

@@ -487,6 +487,28 @@ describe('a cascade', () => {
     );
   });
 
+  test('what they found counts as inside where intensities are normalised inside a mask', async () => {
+    const masked = plansOf([{ scheme: 'ZScoreNormalization', masked: true }], {
+      previousStage: '3d_lowres',
+      spacing: [1, 1, 1],
+    });
+    // The second voxel is 0 at the border: outside, unless the first network found something there.
+    const intensities = [4, 0, 0, 6];
+    const found = async (at: readonly number[]) => {
+      const image = await readImage([await file(intensities, [4, 1, 1])], masked);
+      const previous = await previousStage(await file(at, [4, 1, 1]), image, labels);
+      return [...nnunetInput(image, masked, previous).data.subarray(0, 4)];
+    };
+    const z = (values: readonly number[], value: number): number => {
+      const mean = values.reduce((sum, one) => sum + one / values.length, 0);
+      const variance = values.reduce((sum, one) => sum + (one - mean) ** 2 / values.length, 0);
+      return (value - mean) / Math.sqrt(variance);
+    };
+    const near = (values: readonly number[]) => values.map((value) => expect.closeTo(value, 5) as number);
+    expect(await found([1, 0, 0, 1])).toEqual(near([z([4, 6], 4), 0, 0, z([4, 6], 6)]));
+    expect(await found([1, 2, 0, 1])).toEqual(near([z([4, 0, 6], 4), z([4, 0, 6], 0), 0, z([4, 0, 6], 6)]));
+  });
+
   test('they are resampled by the rule of their own', async () => {
     const found = async (own: NnunetLabelResampling) => {
       const { resampling } = plans.configuration;

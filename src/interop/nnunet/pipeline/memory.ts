@@ -130,10 +130,10 @@ export function planSegmentation(
   // Cropped one by one; while one is resampled there is a volume between its grid and the network's.
   const cropping = 4 * voxels * (images + 1);
   const preparing = 4 * voxels * images + (isSame ? 0 : 4 * Math.max(voxels, seen)) + inputBytes;
-  // Labels of a previous stage stay; while they are prepared there is what was cropped of them, and what that becomes.
+  // Labels of a previous stage stay; beside the images there is what was cropped of them, and last what that becomes.
   const earlier = previousStage === undefined ? 0 : 2 * voxels;
-  const preparingEarlier = earlier && 2 * voxels + (isSame ? 0 : 2 * seen) + inputBytes;
-  const imageBytes = earlier + Math.max(cropping, preparing, preparingEarlier);
+  const preparingEarlier = earlier && (isSame ? 0 : 2 * seen) + inputBytes;
+  const imageBytes = earlier + Math.max(cropping, earlier + Math.max(preparing, preparingEarlier));
   const labelBytes = voxels * (labelsAreBytes(labels) ? 1 : 2);
   // What is read, as it was stored and in order, and the window itself.
   const readBytes = 2 * readAtMost(window, channels) + 8 * inputs * voxelsOf(window);

@@ -50,20 +50,18 @@ export function nnunetInput(
     voxels * (count + (previous?.values.length ?? 0)),
     `${image.name} at ${spacing.join(' x ')} mm`,
   );
+  const earlier =
+    previous &&
+    copyWindow({ data: previous.labels, shape: image.size }, box, new Uint16Array(voxelsOf(box.size)));
   const isMasked = normalization.some((scheme) => 'masked' in scheme && scheme.masked);
-  const mask = isMasked ? maskOf(cut, box.size) : undefined;
+  const mask = isMasked ? maskOf(cut, box.size, earlier) : undefined;
   const isSame = size.every((n, axis) => n === box.size[axis]);
   for (let index = 0; index < count; index++) {
     const channel = cut.shift()!;
     normalizeAs(normalization[index]!, channel, mask, image.name);
     data.set(isSame ? channel : resampleSpline(channel, box.size, size, how), index * voxels);
   }
-  if (previous) {
-    const labels = copyWindow(
-      { data: previous.labels, shape: image.size },
-      box,
-      new Uint16Array(voxelsOf(box.size)),
-    );
+  if (previous && earlier) {
     const { how, winner } = resampling.labels;
     const options = splineOf(how, image.spacing, spacing);
     if (!options && !isSame)
@@ -72,7 +70,7 @@ export function nnunetInput(
       );
     const by = winner === 'most' ? byMost : undefined;
     const found =
-      isSame || !options ? labels : resampleLabels(labels, box.size, size, previous.values, options, by);
+      isSame || !options ? earlier : resampleLabels(earlier, box.size, size, previous.values, options, by);
     previous.values.forEach((value, index) => {
       const at = (count + index) * voxels;
       for (let voxel = 0; voxel < voxels; voxel++) data[at + voxel] = found[voxel] === value ? 1 : 0;
@@ -108,12 +106,16 @@ function nonZeroBox({ channels, size, name }: NnunetImage): Box {
 const cropped = (data: Float32Array, shape: Size3, box: Box): Float32Array<ArrayBuffer> =>
   copyWindow({ data, shape }, box, new Float32Array(voxelsOf(box.size)));
 
-/** 1 where some channel is not 0, holes filled. */
-function maskOf(channels: readonly Float32Array[], size: Size3): Uint8Array {
+/** 1 where some channel is not 0, holes filled, and where the previous stage found something. */
+function maskOf(channels: readonly Float32Array[], size: Size3, earlier?: Uint16Array): Uint8Array {
   const found = channels.length === 1 ? channels[0]! : Float32Array.from(channels[0]!);
   for (const channel of channels.slice(1))
     for (let voxel = 0; voxel < found.length; voxel++) if (channel[voxel] !== 0) found[voxel] = 1;
-  return insideMask(found, size);
+  const mask = insideMask(found, size);
+  earlier?.forEach((label, voxel) => {
+    if (label !== 0) mask[voxel] = 1;
+  });
+  return mask;
 }
 
 /** In place. */
