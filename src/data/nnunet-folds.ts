@@ -115,7 +115,7 @@ const foldsSchema = v.pipe(v.array(foldSchema, 'a list of folds'), v.minLength(1
 
 /**
  * The folds of a splits_final.json, as nnU-Net writes it or people give it to nnU-Net.
- * @throws InvalidDataset if it is none, names unknown cases, or trains on cases that it validates
+ * @throws InvalidDataset if it is none, names unknown cases, or trains on cases or subjects that it validates
  */
 export function parseFolds(text: string, cases: readonly SplitCase[]): readonly Split[] {
   const folds = readJson(text, foldsSchema, (problem) => {
@@ -136,6 +136,13 @@ export function parseFolds(text: string, cases: readonly SplitCase[]): readonly 
       throw new InvalidDataset(
         `splits_final.json both trains and validates on ${listed(both)} in fold ${fold}.`,
       );
-    return splitOf(cases, fold, folds.length, { train, validation: val });
+    const split = splitOf(cases, fold, folds.length, { train, validation: val });
+    const divided = split.validation.subjects.filter((subject) => split.train.subjects.includes(subject));
+    if (divided.length > 0)
+      throw new InvalidDataset(
+        `splits_final.json both trains and validates on cases of the subject(s) ${listed(divided)} in fold ${fold}: remove ` +
+          'it, so that folds go by subjects, or correct the subjects (subjects.csv, --subject-pattern).',
+      );
+    return split;
   });
 }

@@ -67,4 +67,9 @@ test('splits_final.json', () => {
     [JSON.stringify([{ train: ['a'] }]), /val/],
   ] as const)
     expect(() => parseFolds(wrong, cases)).toThrow(message);
+  // As nnU-Net divides those of one subject.
+  const weeks = ['a0', 'a1', 'b0'].map((id) => ({ id, subject: id[0]! }));
+  expect(() => parseFolds(JSON.stringify([{ train: ['a0', 'b0'], val: ['a1'] }]), weeks)).toThrow(
+    /splits_final\.json .* subject\(s\) "a" in fold 0: remove it, .* or correct the subjects/,
+  );
 });
