@@ -23,7 +23,7 @@ const historyEntries = {
 export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
   assertOptions('historyCsv', historyEntries, { history, labels });
   const classes = Math.max(0, ...history.map(({ validationDice }) => validationDice.length));
-  const cell = (value: number | undefined): string => (Number.isFinite(value) ? String(value) : '');
+  const cell = (value = NaN): number | string => (Number.isFinite(value) ? value : '');
   const names = columnNames(Array.from({ length: classes }, (_, label) => labels[label] ?? String(label)));
   const head = [
     'epoch',

@@ -79,15 +79,19 @@ test('history.csv has one line per epoch and empty cells for what was not measur
     smoothedDice: NaN,
     learningRate: 0.01,
     seconds: 1.5,
+    validationDice: [],
   };
   const rows = [
-    { ...row, validationDice: [] },
+    row,
     { ...row, epoch: 1, validationLoss: 0.25, validationDice: [0.9, NaN], smoothedDice: 0.75 },
+    // As with --loss nnunet, whose Dice counts below 0.
+    { ...row, epoch: 2, loss: -0.725, validationLoss: -1e-7 },
   ];
   expect(historyCsv(rows, ['background', 'left lung']).split('\n')).toEqual([
     'epoch,loss,validation_loss,dice_background,dice_left_lung,smoothed_dice,learning_rate,seconds',
     '1,0.5,,,,,0.01,1.500',
     '2,0.5,0.25,0.9,,0.75,0.01,1.500',
+    '3,-0.725,-1e-7,,,,0.01,1.500',
     '',
   ]);
 });
