@@ -51,7 +51,7 @@ export async function writeAll(
     dataset: {
       name: dataset.name,
       cases: dataset.cases.length,
-      channels: some(dataset.channels) || '1',
+      channels: some(dataset.channels) || String(data.channels),
     },
     seed: options.seed,
     hashes: { 'model.safetensors': sha256(weights), 'all data files': hashOfHashes(files), ...files },

@@ -22,7 +22,7 @@ export function cards({
             `${digits(summary.foreground.hd95.mean, 1)} mm`,
             foregroundEstimate(summary, 'hd95').missing > 0 ? 'mean HD95 where defined' : 'mean HD95',
           ],
-          [String(all.length || summary.cases), `cases in ${evaluated}`],
+          [String(all.length || summary.cases), 'cases scored'],
         ] as [string, string][])
       : []),
     ...(last ? ([[String(history.length), 'epochs']] as [string, string][]) : []),

@@ -1,7 +1,8 @@
 /** The command that repeats a training, as its report and config.json have it: typed again, it does. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { cli, phantomDataset, temporaryFolder } from './support.ts';
 
 let data: string;
@@ -10,9 +11,17 @@ const tiny = ['--features', '2', '--kernels', '1', '--epochs', '1', '--no-tune']
 
 beforeAll(async () => {
   data = await phantomDataset(5, [16, 16, 16]);
+  // Of two channels that have no names.
+  for (const name of await readdir(join(data, 'images'))) {
+    const file = join(data, 'images', name);
+    const { data: image, shape, affine } = await readNifti(await readFile(file));
+    const both = Float32Array.from([...image, ...image.map((value) => value * value)]);
+    await writeFile(file, await writeNifti({ data: both, shape: [...shape, 2], affine }));
+  }
   base = join(await temporaryFolder(), 'base');
   const { exitCode, err } = await cli(['train', data, '--out', base, ...tiny]);
   expect(exitCode, err).toBe(0);
+  expect(await readFile(join(base, 'report.html'), 'utf8')).toMatch(/<dt>channels<\/dt>\s*<dd>2</);
 });
 
 /** The words of a command line as the package writes it. */

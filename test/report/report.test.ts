@@ -70,6 +70,7 @@ test('a full report has every section, its figures, and asks nobody for anything
     expect(report).toContain(digits(hd95.mean, 2));
   }
   expect(report).toContain(`[${summary.classes.map(({ dice }) => dice.mean.toFixed(3)).join(', ')}]`);
+  expect(report).toContain('<b>4</b><span>cases scored</span>');
   for (const text of [
     'Pelvis &#38; co',
     'c0ffee',
