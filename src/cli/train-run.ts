@@ -99,7 +99,7 @@ export async function runTraining(
     ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
     ...gpuWishes(options),
   });
-  const history = new HistoryWriter(folder, legendOf(data), dataset.name);
+  const history = new HistoryWriter(folder, legendOf(data), dataset.name, io);
   try {
     if (init) {
       if (init.bytes) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
@@ -124,8 +124,8 @@ export async function runTraining(
     const goOn = commandLine(['train', '--out', folder.path, '--resume']);
     throw new Resumable(error.message, goOn, { cause: error });
   } finally {
-    await history.done();
     model.dispose();
+    await history.settled(); // and throws nothing in place of what was thrown before
   }
 }
 

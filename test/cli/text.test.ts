@@ -1,6 +1,8 @@
 /** Values of options and text for people. */
 import { describe, expect, test } from 'vitest';
 import * as parse from '../../src/cli/parse.ts';
+import { HistoryWriter } from '../../src/cli/history-writer.ts';
+import type { RunFolder } from '../../src/cli/run-folder.ts';
 import { historyCsv } from '../../src/train/history.ts';
 import { commandLine } from '../../src/cli/results.ts';
 import { defaultEpochs } from '../../src/cli/recipe.ts';
@@ -94,6 +96,25 @@ test('history.csv has one line per epoch and empty cells for what was not measur
     '3,-0.725,-1e-7,,,,0.01,1.500',
     '',
   ]);
+});
+
+test('what a training could not write when it began is told, and written when it has ended', async () => {
+  const told: string[] = [];
+  const writer = new HistoryWriter({} as RunFolder, { labels: [] }, '', { err: (line) => told.push(line) });
+  let tries = 0;
+  writer.next(async () => {
+    tries++;
+    if (tries < 2) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', path: 'run/config.json' });
+    return Promise.resolve();
+  });
+  await writer.settled();
+  expect(told).toEqual([
+    'warning: cannot write config.json and split.json (run/config.json: the disk is full); this is tried again when the training has ended',
+  ]);
+  for (let times = 0; times < 2; times++) await writer.done();
+  expect(tries).toBe(2);
+  writer.next(() => Promise.reject(new Error('still full')));
+  await expect(writer.done()).rejects.toThrow('still full');
 });
 
 test('columns of history.csv keep letters of any script, and are told apart', () => {
