@@ -25,6 +25,11 @@ export interface BegunWith {
   readonly cases?: Readonly<Record<string, string>> | undefined;
 }
 
+/** What a training began with, and where it lies. */
+export interface Begun extends BegunWith {
+  readonly folder: RunFolder;
+}
+
 /** What there is to keep. */
 export function begunWith({ dataset: { ignoreLabel }, data }: OpenedData): BegunWith {
   const { labels, regions, contents } = data;
@@ -37,12 +42,14 @@ export function begunWith({ dataset: { ignoreLabel }, data }: OpenedData): Begun
 }
 
 /**
+ * @param begun of the training itself, or of another fold of its cross-validation
  * @throws InvalidDataset where a training would go on with other classes, or with other voxels in a case that it
  *   learns from or is chosen by
  */
-export function assertBegunWith({ path }: RunFolder, begun: BegunWith, opened: OpenedData): void {
+export function assertBegunWith({ folder, ...begun }: Begun, opened: OpenedData): void {
   const now = begunWith(opened);
-  const remedy = `give it those again, or train anew in another folder (--init ${path} goes on from its weights)`;
+  const { path } = folder;
+  const remedy = `give it those again, or train ${anew(folder)}`;
   const { cases } = begun;
   if (!cases) return; // of a version that kept none
   const whole = ({ labels, regions, ignoreLabel }: BegunWith): string =>
@@ -59,6 +66,11 @@ export function assertBegunWith({ path }: RunFolder, begun: BegunWith, opened: O
         `${listed(others)}; ${remedy}.`,
     );
 }
+
+const anew = (folder: RunFolder): string =>
+  folder.outermost === folder.path
+    ? `anew in another folder${folder.has('model.safetensors') ? ` (--init ${folder.path} goes on from its weights)` : ''}`
+    : 'all folds anew in another folder';
 
 const classesOf = ({ labels = [], regions, ignoreLabel }: BegunWith): string =>
   [

@@ -15,13 +15,13 @@ import { reportHtml } from '../report/report.node.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import type { Io } from './io.ts';
 import { postprocessingFor, type HeldVolumes } from './postprocessing-choice.ts';
-import { createdNow, versions } from './provenance.ts';
-import { foldName, predictionName, type RunFolder } from './run-folder.ts';
+import { createdNow, sha256OfFile, versions } from './provenance.ts';
+import { crossValidationFiles, foldName, predictionName, type RunFolder } from './run-folder.ts';
 import { printable, toJson } from './text.ts';
 
 export interface CrossValidation {
   readonly dataset: Dataset;
-  /** Folds that are trained. */
+  /** Folds that are trained, in order. */
   readonly done: readonly { readonly fold: number; readonly split: Split }[];
   /** Their number in all. */
   readonly folds: number;
@@ -40,11 +40,39 @@ interface Held {
   readonly fold: number;
 }
 
-/** Writes cross-validation.csv and .json, ensemble.json and report.html. */
+/** Folds that are trained. */
+type Done = CrossValidation['done'];
+
+/** SHA-256 of what each of them has come to, by its folder's name. */
+async function modelsOf(folder: RunFolder, done: Done): Promise<Record<string, string>> {
+  const models: Record<string, string> = {};
+  for (const { fold } of done)
+    models[foldName(fold)] = await sha256OfFile(folder.file(`${foldName(fold)}/model.safetensors`));
+  return models;
+}
+
+/** Whether the cross-validation of these folds is there, whole, and made from their models as they are. */
+export async function isConcluded(folder: RunFolder, done: Done): Promise<boolean> {
+  if (!crossValidationFiles.every((name) => folder.has(name))) return false;
+  const made = modelsIn(await readFile(folder.file('ensemble.json'), 'utf8'));
+  return JSON.stringify(made) === JSON.stringify(await modelsOf(folder, done));
+}
+
+/** As an ensemble.json has them, if it is whole; those of earlier versions have none. */
+function modelsIn(text: string): unknown {
+  try {
+    return (JSON.parse(text) as { models?: unknown }).models;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes cross-validation.csv and .json, report.html and, last, ensemble.json, which says what they are made from. */
 export async function crossValidate(io: Io, folder: RunFolder, given: CrossValidation): Promise<void> {
   const { dataset, done, folds, init, command } = given;
   const model = folder.file(`${foldName(done[0]!.fold)}/model.safetensors`);
   const { description } = await readModel(await readFile(model), model);
+  const models = await modelsOf(folder, done);
   const held = done.flatMap(({ fold, split }) => split.validation.cases.map((id) => ({ id, fold })));
   const scorer = new Scorer(io, folder, dataset, description);
   const raw = await scorer.score(held, undefined);
@@ -66,10 +94,6 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
   });
   await folder.write('cross-validation.csv', metricsCsv(cases, names));
   await folder.write('cross-validation.json', metricsJson(cases, summary, { labels: names }));
-  await folder.json('ensemble.json', {
-    postprocessing: { largestComponent: choice?.largestComponent ?? [] },
-    notes,
-  });
   await folder.write(
     'report.html',
     await reportHtml({
@@ -90,6 +114,11 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
       versions: versions(),
     }),
   );
+  await folder.json('ensemble.json', {
+    postprocessing: { largestComponent: choice?.largestComponent ?? [] },
+    notes,
+    models,
+  });
   if (given.json) {
     const dice = summary.classes.map((entry) => entry.dice.mean);
     return io.out(toJson({ type: 'cross-validation', folds: byFold, dice, notes, out: folder.path }));

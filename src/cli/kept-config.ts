@@ -3,7 +3,7 @@ import { InvalidArgumentError, type Option } from 'commander';
 import * as v from 'valibot';
 import { preprocessingSchema } from '../data/preprocessing.ts';
 import { InvalidModel } from '../errors.ts';
-import { begunEntries } from './begun-with.ts';
+import { begunEntries, type BegunWith } from './begun-with.ts';
 import { readJson } from '../json.ts';
 import { configEntries } from '../model/config-entries.ts';
 import {
@@ -80,14 +80,22 @@ export function readKeptArguments(json: string, name: string, known: readonly Op
   return readWith(openObject({ arguments: argumentsSchema }), json, name, known).arguments;
 }
 
+/** What it tells of the data that the training began with. @throws as `readKeptConfig` */
+export const readBegunWith = (json: string, name: string): BegunWith =>
+  readJson(json, openObject(begunEntries), damaged(name));
+
+const damaged =
+  (name: string) =>
+  (problem: string): InvalidModel =>
+    new InvalidModel(`${name} is damaged: ${problem}; train again with --overwrite, or in another folder`);
+
 function readWith<Config extends { readonly arguments: v.InferOutput<typeof argumentsSchema> }>(
   expected: Schema<Config>,
   json: string,
   name: string,
   known: readonly Option[],
 ) {
-  const fail = (problem: string): InvalidModel =>
-    new InvalidModel(`${name} is damaged: ${problem}; train again with --overwrite, or in another folder`);
+  const fail = damaged(name);
   const config = readJson(json, expected, fail);
   const entries = Object.entries(config.arguments.options).map(([key, value]) => {
     const option = known.find((other) => other.attributeName() === key);

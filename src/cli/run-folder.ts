@@ -74,7 +74,7 @@ export class RunFolder implements Disposable {
   static async open(path: string, io: Io, patienceMs = 0): Promise<RunFolder> {
     let lock: FolderLock | undefined;
     try {
-      lock = await FolderLock.wait(path, patienceMs, io.signal);
+      lock = await FolderLock.wait(path, patienceMs, io.signal, (held) => io.err(`Waiting: ${held}.`));
       for (const pid of lock.left)
         io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
       for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);
@@ -131,11 +131,6 @@ export class RunFolder implements Disposable {
   /** Whether the training of one of the folds here has. */
   isFoldDone(fold: number | string): boolean {
     return RunFolder.lookAt(this.file(foldName(fold)), this.io).isDone;
-  }
-
-  /** Whether the cross-validation of folds is there: its report is written last, too. */
-  get isConcluded(): boolean {
-    return crossValidationFiles.every((name) => this.has(name));
   }
 
   /** Whether it is the folder of several folds; data sets of nnU-Net have splits_final.json, too. */

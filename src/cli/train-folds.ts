@@ -8,12 +8,13 @@ import type { Split } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import { hasCheckpoint } from '../train/checkpoint.node.ts';
 import { version } from '../version.ts';
-import { crossValidate } from './cross-validation.ts';
+import type { Begun } from './begun-with.ts';
+import { crossValidate, isConcluded } from './cross-validation.ts';
 import { dataFiles, openFromArguments } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
 import { initFoldOf, initOf } from './init-model.ts';
 import type { Io } from './io.ts';
-import { readKeptArguments } from './kept-config.ts';
+import { readBegunWith, readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
 import * as parse from './parse.ts';
 import { withPreset } from './presets.ts';
@@ -31,9 +32,11 @@ import { foldOfTask } from './slurm.ts';
 import type { TrainOptions } from './train-options.ts';
 import {
   assertAsBegun,
+  assertWeightsAsBegun,
   changedOptions,
   keep,
   notKept,
+  said,
   startTraining,
   typedOptions,
   wordsOf,
@@ -51,6 +54,8 @@ interface Folds {
   readonly wanted: readonly string[];
   /** The command that repeats all. */
   readonly command: string;
+  /** Writes down what is given otherwise than when they began, for who goes on with them. */
+  readonly note?: () => Promise<void>;
 }
 
 /** @param folder of `--out`, locked */
@@ -68,9 +73,6 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
   }
   if (!asked.dryRun) await concludeFolds(folds, folder);
 }
-
-/** For which a fold's process waits for others, which have the folder of all while they begin or conclude. */
-const patienceMs = 600_000;
 
 /** `--fold auto`: of all folds that of this task of an array; others train theirs into the same folder meanwhile. */
 export async function trainFoldOfTask(given: Start, asked: TrainOptions): Promise<void> {
@@ -100,8 +102,7 @@ export async function trainFoldOfTask(given: Start, asked: TrainOptions): Promis
       return io.err(
         `${done} of ${folds.splits.length} folds are done; the last to end makes the cross-validation.`,
       );
-    // Of two that end together, the second makes it again, out of the same files.
-    if (!isThere || !folder.isConcluded) await concludeFolds(folds, folder);
+    await concludeFolds(folds, folder);
   });
 }
 
@@ -112,9 +113,12 @@ function assertOneProcess({ ranks }: Start): void {
     );
 }
 
-/** Does something while no other process has the folder. */
+/**
+ * Does something while no other process has the folder of all, as others have that begin or conclude: however long the
+ * cross-validation takes, none gives up its place, as what follows on all tasks would not begin.
+ */
 async function alone<T>(io: Io, path: string, work: (folder: RunFolder) => Promise<T>): Promise<T> {
-  using folder = await RunFolder.open(path, io, patienceMs);
+  using folder = await RunFolder.open(path, io, Infinity);
   return await work(folder);
 }
 
@@ -131,9 +135,9 @@ async function beginFolds(
   const { io } = given;
   const { dryRun = false } = asked;
   const resume = asked.resume ?? (asked.continue === true && folder.holdsFolds);
-  const { start, changed, ...begun } = resume
+  const { start, changed, folds, ...begun } = resume
     ? await keptStart(given, folder, asked)
-    : { start: given, options: asked, changed: [] };
+    : { start: given, options: asked, changed: [], folds: { begun: asked.folds, all: asked.folds } };
   const { dataset: path, isGiven } = start;
   const options = withPreset(begun.options, isGiven);
   assertAlone(options);
@@ -143,7 +147,11 @@ async function beginFolds(
     );
   if (!resume && folder.holdsTraining && !asked.overwrite && !dryRun)
     throw new InvalidOption(
-      `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or give another --out`,
+      `${options.out} holds a training already: ` +
+        (folder.holdsFolds
+          ? 'go on with it, or train other folds of it, by --continue (by --resume with other options), '
+          : '') +
+        'start anew there (--overwrite), or give another --out',
     );
   const dataset = await openFromArguments(io, path, options, options.out);
   const file = resume ? folder.file(foldsName) : splitsFile(path, options);
@@ -159,8 +167,13 @@ async function beginFolds(
   const beyond = wanted.find((fold) => Number(fold) >= splits.length);
   if (beyond !== undefined)
     throw new InvalidOption(`--folds has ${beyond}, but there are ${splits.length} folds, from 0 on`);
-  const typed = typedOptions(options, isGiven);
+  const typed = { ...typedOptions(options, isGiven), folds: folds.all };
   const command = commandLine(wordsOf(path, typed));
+  const config = { version, command, arguments: keep(path, typed) };
+  const note = (): Promise<void> => folder.json('config.json', config);
+  const areAdded = resume && said(folds.all) !== said(folds.begun);
+  // Other options are noted when a fold has begun with them, as they may be refused.
+  if (areAdded && changed.length === 0 && !dryRun) await note();
   if (!resume && !dryRun) {
     const paths = [foldsName, 'config.json', ...crossValidationFiles].map((name) => folder.file(name));
     const inputs = [...dataFiles(dataset, path, options), ...(file === undefined ? [] : [file])];
@@ -174,16 +187,18 @@ async function beginFolds(
       await assertStay(folder, inputs, options.init);
       await folder.clear();
     }
-    await folder.json('config.json', { version, command, arguments: keep(path, typed) });
+    await note();
     await folder.json(foldsName, told);
   }
-  return { start, options, resume, dataset, splits, wanted, command };
+  return { start, options, resume, dataset, splits, wanted, command, ...(changed.length > 0 && { note }) };
 }
 
-/** The cross-validation of the folds that are done. */
+/** The cross-validation of the folds that are done; with `--continue`, one that is there stays. */
 async function concludeFolds(folds: Folds, folder: RunFolder): Promise<void> {
   const { dataset, splits, command, options } = folds;
   const done = splits.flatMap((split, fold) => (folder.isFoldDone(fold) ? [{ fold, split }] : []));
+  if (options.continue && (await isConcluded(folder, done)))
+    return folds.start.io.err(`The cross-validation in ${folder.path} is done.`);
   const { postprocess, init, json = false } = options;
   await crossValidate(folds.start.io, folder, {
     ...{ dataset, done, folds: splits.length, init, postprocess, command, json },
@@ -251,17 +266,23 @@ async function trainFold({ start, options, ...folds }: Folds, parent: string, fo
   using folder = await RunFolder.open(out, io);
   const resume = folds.resume && folder.holdsTraining; // what was stopped before its first checkpoint begins again
   if (!folder.holdsTraining) await folder.json('split.json', split);
+  const own: TrainOptions = {
+    ...options,
+    out,
+    resume,
+    folds: undefined,
+    ...(!resume && { initFold: await initFoldOf(options, fold) }),
+    split: folder.file('split.json'),
+    decideFrom: options.decideFrom ?? 'all',
+    postprocess: false, // chosen on the cases of all folds
+    overwrite: false,
+  };
+  // A dry run of what would begin anew is about other folds than those that are there.
+  const isBeside = folds.resume || !options.dryRun;
   try {
-    await startTraining(start, folder, {
-      ...options,
-      out,
-      resume,
-      folds: undefined,
-      ...(!resume && { initFold: await initFoldOf(options, fold) }),
-      split: folder.file('split.json'),
-      decideFrom: options.decideFrom ?? 'all',
-      postprocess: false, // chosen on the cases of all folds
-      overwrite: false,
+    await startTraining(start, folder, own, {
+      begun: isBeside ? await begunIn(RunFolder.lookAt(parent, io), folds.splits.length, io) : [],
+      onStart: folds.note,
     });
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;
@@ -270,15 +291,39 @@ async function trainFold({ start, options, ...folds }: Folds, parent: string, fo
   }
 }
 
+/** What the data held that folds were begun with. */
+async function begunIn(parent: RunFolder, folds: number, io: Io): Promise<Begun[]> {
+  const begun: Begun[] = [];
+  for (let fold = 0; fold < folds; fold++) {
+    const folder = RunFolder.lookAt(parent.file(foldName(fold)), io);
+    const file = folder.file('config.json');
+    if (folder.holdsTraining && folder.has('config.json'))
+      begun.push({ folder, ...readBegunWith(await readText(file), file) });
+  }
+  return begun;
+}
+
+type FoldNames = TrainOptions['folds'];
+
+/** Those of one and of the other. */
+const bothFolds = (some: FoldNames = [], others: FoldNames = []): FoldNames =>
+  [some, others].find((folds) => folds.join() === 'all') ??
+  [...new Set([...some, ...others])].sort((a, b) => Number(a) - Number(b));
+
 /**
  * What `--resume` works with: the options that were given when the folds began, and those given now; which of these are
- * others, in words.
+ * others, in words; and the folds that were begun, and with those given now.
  */
 async function keptStart(
   start: Start,
   folder: RunFolder,
   asked: TrainOptions,
-): Promise<{ start: Start; options: TrainOptions; changed: readonly string[] }> {
+): Promise<{
+  start: Start;
+  options: TrainOptions;
+  changed: readonly string[];
+  folds: { readonly begun: FoldNames; readonly all: FoldNames };
+}> {
   const { command, isGiven } = start;
   const goesOn = asked.continue === true; // with the same command line
   if (!folder.isOfFolds)
@@ -294,8 +339,11 @@ async function keptStart(
     keep(start.dataset, now),
   ];
   if (goesOn) assertAsBegun(folder, begun, asks);
+  assertWeightsAsBegun(folder, begun.options, asks.options);
+  const folds = (kept.options as unknown as TrainOptions).folds;
   return {
     changed: changedOptions(begun, asks),
+    folds: { begun: folds, all: bothFolds(folds, asked.folds) },
     start: {
       ...start,
       dataset: start.dataset ?? kept.dataset,

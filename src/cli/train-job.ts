@@ -2,7 +2,7 @@
 import type { PatchBatches } from '../data/patches.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import type { UNet3D } from '../unet3d.ts';
-import { begunWith, type BegunWith } from './begun-with.ts';
+import { begunWith, type Begun } from './begun-with.ts';
 import { version } from '../version.ts';
 import type { InitModel } from './init-model.ts';
 import type { HistoryWriter } from './history-writer.ts';
@@ -24,8 +24,10 @@ export interface RunDetails {
   readonly decisions?: readonly string[] | undefined;
   /** How cases were prepared then. */
   readonly preprocessing?: Preprocessing | undefined;
-  /** What they held. */
-  readonly begun?: BegunWith | undefined;
+  /** What they held, then or when others began that it belongs with. */
+  readonly begun?: readonly Begun[] | undefined;
+  /** Called before the first step, when nothing of the options was refused. */
+  readonly onStart?: (() => Promise<void>) | undefined;
   /** The model that the training goes on from. */
   readonly init?: InitModel | undefined;
   /** Processes that train together with this one. */

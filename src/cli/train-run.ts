@@ -63,7 +63,7 @@ export async function runTraining(
   if (init) assertChannels(init, data.channels, dataset.channels);
   const seen = init && seenByInit(init, opened.split);
   if (seen !== undefined) io.err(`warning: ${seen}`);
-  if (details.begun) assertBegunWith(folder, details.begun, { ...opened, data });
+  for (const begun of details.begun ?? []) assertBegunWith(begun, { ...opened, data });
   await assertSameContents(ranks, data.contents);
   clock.end('reading and preparing the data');
 
@@ -167,7 +167,11 @@ async function trainModel(job: Job): Promise<void> {
   };
   // What is refused for its options leaves those of the run that it was to go on from.
   if (!options.resume) await keep();
-  const result = await fit(job, settings, source, () => options.resume && history.next(keep));
+  const { onStart } = job.details;
+  const result = await fit(job, settings, source, () => {
+    if (options.resume) history.next(keep);
+    if (onStart) history.next(onStart);
+  });
   await history.done();
   clock.end('training');
   if (!leads(ranks)) return;

@@ -17,6 +17,7 @@ import type { CommandRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
 import { assertInitStays, type RunFolder } from './run-folder.ts';
 import { flagOf } from './text.ts';
+import type { RunDetails } from './train-job.ts';
 import type { TrainOptions } from './train-options.ts';
 import { runTraining } from './train-run.ts';
 
@@ -35,11 +36,15 @@ export interface Start {
   readonly ranks: CommandRanks | undefined;
 }
 
-/** @param folder of `--out`, locked */
+/**
+ * @param folder of `--out`, locked
+ * @param others what other folds of its cross-validation ask of it
+ */
 export async function startTraining(
   { io, dataset, command, isGiven, ranks }: Start,
   folder: RunFolder,
   given: TrainOptions,
+  others: Pick<RunDetails, 'begun' | 'onStart'> = {},
 ): Promise<void> {
   let options = withPreset(given, isGiven);
   const { options: typed } = keep(dataset, typedOptions(given, isGiven));
@@ -56,11 +61,12 @@ export async function startTraining(
       if (folder.isDone) return io.err(`The training in ${folder.path} is done.`);
     }
     return await runTraining(io, folder, kept.dataset, kept.options, {
+      ...others,
       kept: { ...keep(kept.dataset, kept.options), typed: kept.begun.typed },
       command: commandLine(wordsOf(kept.dataset, kept.options)),
       decisions: kept.decisions,
       preprocessing: kept.preprocessing,
-      begun: kept.config,
+      begun: [{ folder, ...kept.config }],
       ranks,
       init: initAsKept(folder, kept) ?? (await initOf(kept.options)),
     });
@@ -76,6 +82,7 @@ export async function startTraining(
   const init = await initOf(options);
   if (init) options = withInit(options, init, isGiven);
   await runTraining(io, folder, dataset, options, {
+    ...others,
     init,
     ranks,
     kept: { ...keep(dataset, options), typed },
@@ -101,7 +108,10 @@ interface Typed {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** @throws InvalidOption unless `--continue` is given with the command line that a training began with */
+/**
+ * @throws InvalidOption unless `--continue` is given with the command line that a training began with; which folds are
+ *   trained may change
+ */
 export function assertAsBegun({ path }: RunFolder, begun: Typed, now: Typed): void {
   const change = 'give those it was begun with, another --out, or change it with --resume';
   const whole = now.dataset === undefined ? undefined : resolve(now.dataset);
@@ -111,7 +121,7 @@ export function assertAsBegun({ path }: RunFolder, begun: Typed, now: Typed): vo
     );
   for (const name of new Set([...Object.keys(begun.options), ...Object.keys(now.options)])) {
     const [before, after] = [said(begun.options[name]), said(now.options[name])];
-    if (before !== after)
+    if (name !== 'folds' && before !== after)
       throw new InvalidOption(
         `${path} was begun with ${flagOf(name)} ${before}, which is now ${after}: ${change}`,
       );
@@ -124,7 +134,25 @@ export const changedOptions = (begun: Typed, now: Typed): string[] =>
     .filter(([name, value]) => name !== 'folds' && said(value) !== said(begun.options[name]))
     .map(([name, value]) => `${flagOf(name)} ${said(value)} (before: ${said(begun.options[name])})`);
 
-const said = (value: unknown): string => JSON.stringify(value) ?? 'left out';
+/** Options that say which weights a training begins with. */
+const beginning = ['init', 'initFold', 'initHeads', 'configuration', 'initialWeights'] as const;
+
+/** @throws InvalidOption where one of them is given that says something else than when what is gone on with began */
+export function assertWeightsAsBegun(
+  folder: RunFolder,
+  begun: Typed['options'],
+  now: Typed['options'],
+): void {
+  if (!folder.holdsTraining) return; // there are none yet
+  const name = beginning.find((name) => now[name] !== undefined && said(now[name]) !== said(begun[name]));
+  if (name === undefined) return;
+  throw new InvalidOption(
+    `${flagOf(name)} ${typedValue(name, now[name])} is about the weights that a training begins with, and ${folder.path} ` +
+      `goes on with its own: leave ${flagOf(name)} out, or train anew in another folder`,
+  );
+}
+
+export const said = (value: unknown): string => JSON.stringify(value) ?? 'left out';
 
 /** The arguments as config.json keeps them for `--resume`; paths whole, so that it works from any folder. */
 export function keep(dataset: string | undefined, options: TrainOptions) {
@@ -197,6 +225,7 @@ async function keptArguments(
       `${folder.path} goes on with the split.json that lies there: leave --${another} out, or train anew in another folder`,
     );
   const kept = { ...config.arguments.options };
+  assertWeightsAsBegun(folder, kept, keep(undefined, given as unknown as TrainOptions).options);
   if (hasSplit) delete kept['fold']; // which the split was made from
   const { preprocessing } = config;
   if (preprocessing) {

@@ -149,14 +149,29 @@ export class FolderLock implements Disposable {
     }
   }
 
-  /** As `take`, but waits so long for another to let go. @throws Aborted if the signal fires meanwhile */
-  static async wait(folder: string, patienceMs: number, signal?: AbortSignal): Promise<FolderLock> {
-    for (const begun = performance.now(); ;)
+  /**
+   * As `take`, but waits so long for another to let go.
+   * @param tell is told once, after a minute, who has it
+   * @throws Aborted if the signal fires meanwhile
+   */
+  static async wait(
+    folder: string,
+    patienceMs: number,
+    signal?: AbortSignal,
+    tell?: (message: string) => void,
+  ): Promise<FolderLock> {
+    const begun = performance.now();
+    let isTold = false;
+    for (;;)
       try {
         return FolderLock.take(folder);
       } catch (error) {
         const waitedMs = performance.now() - begun;
         if (!(error instanceof UNet3DError) || waitedMs >= patienceMs) throw error;
+        if (!isTold && waitedMs >= 60_000) {
+          tell?.(error.message);
+          isTold = true;
+        }
         if (signal?.aborted) throw new Aborted(`stopped while ${folder} was in use`);
         // Files of a cluster are far away: who waits long asks seldom.
         const ms = 5 + Math.random() * Math.min(20 + waitedMs / 10, 5000);

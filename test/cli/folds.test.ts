@@ -1,5 +1,5 @@
 /** Cross-validation: folds into one folder, stopped and gone on with, scored by cases they have not seen, and as one model. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
@@ -56,17 +56,26 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect((await readdir(dirname(own))).filter((name) => name.includes('.json'))).toEqual([]);
   expect(await readFile(join(own, 'split.json'), 'utf8')).toBe('own');
 
+  const history = join(out, 'fold_1/history.csv');
   const stop = new AbortController();
   let fold = '';
   const stopped = await cli(['train', data, '--out', out, '--folds', 'all', ...options], {
     signal: stop.signal,
     onLine(line) {
       fold = /^Fold (\d) of/.exec(line)?.[1] ?? fold;
-      if (fold === '1' && /^epoch 1\/2/.test(line)) stop.abort();
+      if (fold !== '1' || !/^epoch 1\/2/.test(line)) return;
+      mkdirSync(history); // cannot be written now
+      stop.abort();
     },
   });
   expect(stopped.exitCode).toBe(130);
   expect(stopped.err).toMatch(/fold 1: training was stopped.*\n.*train --out \S+runs --resume/);
+  expect(stopped.err.match(/warning: cannot write .*/g)).toEqual([
+    expect.stringMatching(
+      / history\.csv and progress\.png \(.*\); this is tried again after the next epoch$/,
+    ),
+  ]);
+  await rm(history, { recursive: true });
   expect(await refused('train', data, '--out', out, '--folds', 'all')).toMatch(/holds a training already/);
   expect(await refused('train', data, '--out', out)).toMatch(/holds a training already/);
   const first = join(out, 'fold_0/model.safetensors');
@@ -76,6 +85,7 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect(resumed.exitCode === 0 ? '' : resumed.err).toBe('');
   expect(resumed.err).toMatch(/Fold 0 is done\.[^]*Going on from step 1/);
   expect([await readFile(first), (await stat(first)).mtimeMs]).toEqual(before);
+  expect((await readFile(history, 'utf8')).trim().split('\n')).toHaveLength(3);
   expect(resumed.out).toMatch(/Mean foreground Dice by fold: 0: .*, 1: /);
 
   expect(resumed.err).not.toContain('stay as they were trained');
@@ -185,6 +195,13 @@ test('a fold goes on from the fold of its number in --init, and what that was tr
     expect(config.training).toMatchObject({ init: join(base, fold, 'model.safetensors') });
   }
   expect(tuned.err).not.toMatch(/was trained on \d of/);
+  // Said as it was, or not at all, it is no other model.
+  for (const said of [[], ['--init', base]]) {
+    const { err, exitCode } = await cli([
+      ...['train', '--out', join(folder, 'tuned'), '--resume', '--dry-run', ...said],
+    ]);
+    expect(exitCode, err).toBe(0);
+  }
   // Whether the model had seen a case before is not known.
   expect(tuned.out).toContain('each by the fold that leaves it out');
   const report = await readFile(join(folder, 'tuned/report.html'), 'utf8');
@@ -230,12 +247,64 @@ test('what is refused before its first step is no training that was begun', asyn
   expect((await readdir(out)).sort()).toEqual(['config.json', 'fold_0', 'splits_final.json']);
   const dry = await cli(['train', '--out', out, '--resume', '--class-weights', '1,1,1,1,1,1', '--dry-run']);
   expect(dry.exitCode, dry.err).toBe(0);
-  for (const more of [[], ['--continue']]) {
-    const ran = await cli([...args, ...more]);
-    expect(ran.exitCode, ran.err).toBe(0);
+  const one = (fold: string, ...more: string[]) => [...args.with(args.indexOf('all'), fold), ...more];
+  const ran = await cli(one('0'));
+  expect(ran.exitCode, ran.err).toBe(0);
+  const kept = async () => {
+    const config = JSON.parse(await readFile(join(out, 'config.json'), 'utf8')) as { arguments: object };
+    return config.arguments;
+  };
+  const first = await kept();
+  expect(first).not.toHaveProperty('options.classWeights');
+  expect(await refused(...one('1'))).toMatch(
+    /holds a training already: go on .* other folds .* by --continue/,
+  );
+
+  // One more has the data of those before.
+  const label = join(data, 'labelsTr/p0.nii.gz');
+  const json = join(data, 'dataset.json');
+  for (const [file, others, told] of [
+    [label, await readFile(join(data, 'labelsTr/p1.nii.gz')), /1 case\(s\) have other voxels .*: "p0"/],
+    [
+      json,
+      (await readFile(json, 'utf8')).replace('"body"', '"skin"'),
+      /The data have the classes background, skin, .* began with the classes background, body, /,
+    ],
+  ] as const) {
+    const own = await readFile(file);
+    await writeFile(file, others);
+    const { err, exitCode } = await cli(one('1', '--continue', '--dry-run'));
+    expect(err).toMatch(told);
+    expect(err).toMatch(
+      /the training in \S+fold_0 began.*give it those again, or train all folds anew in another/,
+    );
+    expect(exitCode).toBe(1);
+    await writeFile(file, own);
   }
-  const kept = JSON.parse(await readFile(join(out, 'config.json'), 'utf8')) as { arguments: object };
-  expect(kept.arguments).not.toHaveProperty('options.classWeights');
+  const resume = ['train', '--out', out, '--resume', '--folds', '1', '--learning-rate', '0.05'];
+  expect(await refused(...resume, '--init', out)).toMatch(/--init .* goes on with its own: leave --init out/);
+  expect(await refused(...resume, '--class-weights', '1')).toMatch(/--class-weights has 1 number/);
+  for (const args of [one('1', '--continue'), resume]) {
+    const { err, exitCode } = await cli([...args, '--dry-run']);
+    expect(exitCode, err).toBe(0);
+  }
+  expect(await kept()).toEqual(first);
+
+  // What is given to one of them holds for those that follow, whoever goes on.
+  const second = await cli(resume);
+  expect(second.exitCode, second.err).toBe(0);
+  expect(second.out).toMatch(/Mean foreground Dice by fold: 0: .*, 1: /);
+  expect(await kept()).toMatchObject({ options: { learningRate: 0.05, folds: ['0', '1'], epochs: 1 } });
+
+  // With --continue all that is there stays, with --resume it is made again.
+  const made = async () => (await stat(join(out, 'report.html'))).mtimeMs;
+  const before = await made();
+  const again = await cli([...args, '--learning-rate', '0.05', '--continue']);
+  expect(again.err).toMatch(/Fold 0 is done\.\nFold 1 is done\.\nThe cross-validation in .*folds is done\.$/);
+  expect(await made()).toBe(before);
+  expect(await kept()).toHaveProperty('options.folds', ['all']);
+  expect((await cli(['train', '--out', out, '--resume'])).exitCode).toBe(0);
+  expect(await made()).toBeGreaterThan(before);
   expect(await refused(...args)).toMatch(/holds a training already/);
 });
 
@@ -248,11 +317,16 @@ test('shares of --split are no folds', async () => {
 describe('--fold auto', () => {
   const options = tiny;
   /** As a task of an array of Slurm. */
-  const task = async (number: string | undefined, args: readonly string[], last = '1') => {
+  const task = async (
+    number: string | undefined,
+    args: readonly string[],
+    last = '1',
+    onLine: (line: string) => void = () => undefined,
+  ) => {
     vi.stubEnv('SLURM_ARRAY_TASK_ID', number);
     vi.stubEnv('SLURM_ARRAY_TASK_MAX', last);
     try {
-      return await cli(['train', ...args, '--fold', 'auto']);
+      return await cli(['train', ...args, '--fold', 'auto'], { onLine });
     } finally {
       vi.unstubAllEnvs();
     }
@@ -299,7 +373,19 @@ describe('--fold auto', () => {
     expect(again.err).toMatch(/Fold 0 is done\./);
     expect((await stat(join(out, 'ensemble.json'))).mtimeMs).toBe(mtimeMs);
     await rm(join(out, 'report.html'));
-    expect((await task('0', args)).exitCode).toBe(0);
+    // However long another has the folder of all.
+    const busy = FolderLock.take(out);
+    const now = performance.now.bind(performance);
+    let asked = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 3_600_000 * asked++);
+    const patience = vi.spyOn(Math, 'random').mockReturnValue(0);
+    const waited = await task('0', args, '1', (line) => {
+      if (line.startsWith('Waiting: ')) busy[Symbol.dispose]();
+    });
+    for (const mock of [clock, patience]) mock.mockRestore();
+    busy[Symbol.dispose]();
+    expect(waited.err).toMatch(/Waiting: .*tasks is in use by process \d+/);
+    expect(waited.exitCode, waited.err).toBe(0);
     expect(await files(out)).toEqual(await files(whole));
   });
 

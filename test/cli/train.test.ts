@@ -317,6 +317,17 @@ describe('train', () => {
       expect(exitCode).toBe(2);
     }
     for (const option of [
+      ['--init', join(run, text.model)],
+      ['--init-heads', 'new'],
+      ['--initial-weights', 'he'],
+    ]) {
+      const { err, exitCode } = await cli(['train', '--out', run, '--resume', ...option]);
+      expect(err).toMatch(
+        new RegExp(`${option[0]} .* goes on with its own: leave ${option[0]} out, or train anew`),
+      );
+      expect(exitCode).toBe(2);
+    }
+    for (const option of [
       ['--spacing', '2,3,4'],
       ['--preprocessing', 'nnunet'],
       ['--decide-from', 'all'],
@@ -357,6 +368,13 @@ describe('train', () => {
       ),
     );
     expect(others.exitCode).toBe(1);
+    expect(others.err).toContain(`train anew in another folder (--init ${run} goes on from its weights)`);
+    // Stopped before it had a model, there is none to go on from.
+    const stopped = await temporaryFolder();
+    await cp(run, stopped, { recursive: true, filter: (path) => !path.endsWith(text.model) });
+    expect((await cli(['train', corrected, '--out', stopped, '--resume'])).err).toMatch(
+      /; give it those again, or train anew in another folder\.$/m,
+    );
     for (const [option, value, told] of [
       [
         '--class-names',

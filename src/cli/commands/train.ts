@@ -256,8 +256,8 @@ Where the split.json beside MODEL says that it was trained on cases that are now
 says, else divided as nnU-Net does, subjects kept together. Each has a folder, fold_0 to fold_4, which predict takes
 together as an ensemble (predict OUT scan.nii.gz). cross-validation.csv and report.html score every case by the network
 that has not seen it; from these predictions the post-processing of the ensemble is chosen. With --init, each goes on
-from the fold of its number in MODEL, where that has several. --resume leaves out folds that are done. --fold auto
-trains one of them, which the number of a task in a job array of Slurm says (sbatch --array=0-4): the tasks write into
+from the fold of its number in MODEL, where that has several. --resume leaves out folds that are done; --folds 1 with
+--continue adds a fold to those that --folds 0 has begun. --fold auto trains one of them, which the number of a task in a job array of Slurm says (sbatch --array=0-4): the tasks write into
 one --out, at once or one after another, and the last makes the cross-validation.
 
 Several GPUs: mpirun -np 4 unet3d-gpu train … (or srun) starts a process for each. They share the batches of each step:
