@@ -11,6 +11,7 @@ import { conv1BackwardWeight } from '../ops/conv1.ts';
 import { convForward } from '../ops/conv.ts';
 import { grownSize, usualShape } from '../ops/conv/shape.ts';
 import { normBackward, normForward, type NormKind } from '../ops/norm.ts';
+import { sumForward } from '../ops/sum.ts';
 import { upconvBackwardWeight } from '../ops/upconv.ts';
 import type { Size3 } from '../size.ts';
 
@@ -24,9 +25,16 @@ const sizes: readonly Size3[] = [
 const second = 64;
 const norm = { biasOffset: second, varianceOffset: second, epsilon: 1e-5, momentum: 0 } as const;
 
+/** Twice these are around the largest number of float16: 65504 itself, the least that it has not, and more. */
+const nearlyTooLarge = [32_752, -32_752, 32_768, -32_768, 40_000, -65_504];
+
+/** Whether a number is beyond those of float16, which has infinity in its place, and on which side. */
+const beyondHalf = (value: number): number => (Math.abs(value) >= 65_520 ? Math.sign(value) : 0);
+
 /**
  * Gradients through norms, of a volume and of what a convolution leaves of its statistics; of a bias; and of the weights
- * of 1×1×1 and up-convolutions. One list for each result, which is the same however it is summed.
+ * of 1×1×1 and up-convolutions. One list for each result, which is the same however it is summed; and one of where sums
+ * of two volumes are too large for float16, by which trainings see that gradients overflow.
  * @param kernels how; convolutions are plain ones
  */
 export async function reductionsOf(
@@ -53,6 +61,8 @@ class ReductionBench {
   readonly #recorder: Recorder;
   readonly #contents = new Map<Tensor, ArrayBufferView<ArrayBuffer>>();
   readonly #results: (View | VolumeTensor)[] = [];
+  /** Results of which is looked at no more than where they are too large for float16. */
+  readonly #large = new Set<VolumeTensor>();
 
   constructor(
     readonly gpu: Gpu,
@@ -62,9 +72,9 @@ class ReductionBench {
     this.#recorder = new Recorder({ ...gpu.limits, kernels }, precision);
   }
 
-  #volume(name: string, channels: number, size: Size3): VolumeTensor {
+  #volume(name: string, channels: number, size: Size3, make = drawn): VolumeTensor {
     const tensor = this.#recorder.volume(name, batch, channels, size, 'resident');
-    this.#contents.set(tensor, toStored(tensor, drawn(name, batch * channels * size[0] * size[1] * size[2])));
+    this.#contents.set(tensor, toStored(tensor, make(name, batch * channels * size[0] * size[1] * size[2])));
     return tensor;
   }
 
@@ -98,7 +108,18 @@ class ReductionBench {
     conv1BackwardWeight(recorder, 'ones', ones);
     const dOutput = this.#volume('large gradient', channelsOut, grownSize(size, [2, 2, 2]));
     const dWeights = this.#result('dUp', 8 * channels * channelsOut);
+    this.#overflow(size);
     upconvBackwardWeight(recorder, 'up', { input, dOutput, dWeights });
+  }
+
+  #overflow(size: Size3): void {
+    const large = this.#volume('large', channels, size, (_, length) =>
+      Float32Array.from({ length }, (_, i) => nearlyTooLarge[i % nearlyTooLarge.length]!),
+    );
+    const sum = this.#recorder.volume('sum', batch, channels, size, 'resident');
+    sumForward(this.#recorder, 'overflow', [{ tensor: large }, { tensor: large }], sum);
+    this.#large.add(sum);
+    this.#results.push(sum);
   }
 
   /** Results are the gradients of a norm's input, weight and bias. */
@@ -134,12 +155,14 @@ class ReductionBench {
     for (const [tensor, data] of this.#contents) program.write(tensor, data);
     await this.gpu.checked('reductions', () => program.run({ submitMs: Infinity }));
     const found: Float32Array[] = [];
-    for (const result of this.#results)
-      found.push(
-        'tensor' in result
-          ? new Float32Array(await program.read(result.tensor, 0, result.size))
-          : Float32Array.from(toDense(result, await program.read(result, 0, result.dataBytes))),
-      );
+    for (const result of this.#results) {
+      if ('tensor' in result) {
+        found.push(new Float32Array(await program.read(result.tensor, 0, result.size)));
+        continue;
+      }
+      const values = Float32Array.from(toDense(result, await program.read(result, 0, result.dataBytes)));
+      found.push(this.#large.has(result) ? values.map(beyondHalf) : values);
+    }
     return found;
   }
 }

@@ -398,12 +398,30 @@ test.for([
 ] as const)('on a driver that mistakes %s', async ([, kernels, { conv3, ...expected }], { skip }) => {
   const gpu = await testDevice();
   if (gpu.storageFormat('f16') !== 'f16') return skip('the adapter has no float16; tried on lavapipe');
-  const line = 'return vec4<f16>(value);';
+  const line = 'return vec4<f16>(overflowing(value));';
   const mistake = { kernels, line, made: 'return vec4<f16>(value.xyzz);' };
   const choices: KernelChoices = { ...apart, conv3: 'tiled 8x8x8, 8' };
   const { found, ...told } = await provedDespite(gpu, mistake, choices, 'f16');
   expect(told).toEqual(expected);
   expect(found).toEqual({ ...apart, conv3 });
+});
+
+test('on a driver that has no infinity in float16, which would hide that gradients overflow', async ({
+  skip,
+}) => {
+  const { device } = await testDevice();
+  const bounded = 'vec4<f16>(clamp(overflowing(value), vec4<f32>(-65504.0), vec4<f32>(65504.0)))';
+  const change = (code: string): string => code.replace('vec4<f16>(overflowing(value))', bounded);
+  using gpu = await Gpu.open({ device: alteredDevice(device, compiling(device, change)) });
+  if (gpu.storageFormat('f16') !== 'f16') return skip('the adapter has no float16; tried on lavapipe');
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const { bench } = benchWith(gpu, []);
+  expect(await proved(gpu, apart, 'f16', { warn, bench })).toEqual(apart);
+  expect(gpu.storageFormat('f16')).toBe('packed16');
+  expect(warnings).toEqual([
+    expect.stringContaining("'sums serial f16, statistics apart' wrongly") as string,
+  ]);
 });
 
 test('on a driver that loads matrices row by row in place of column by column', async ({ skip }) => {

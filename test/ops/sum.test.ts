@@ -1,11 +1,15 @@
 /** Sums of two volumes, and activations without a norm, against float64 loops: odd sizes, norms in front, tiny bindings. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption } from '../../src/errors.ts';
+import { Gpu } from '../../src/gpu/device.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import type { Size3 } from '../../src/size.ts';
 import { activationBackward, activationForward, assertSlope } from '../../src/ops/activation.ts';
 import { sumBackward, sumForward } from '../../src/ops/sum.ts';
+import { alteredDevice, towardZero } from '../support/altered-device.ts';
+import { dense } from '../support/dense.ts';
+import { testDevice } from '../support/device.ts';
 import { activate } from '../reference/activate.ts';
 import { activationGradient, sum } from '../reference/sum.ts';
 import { activatedInput, Bench, expectClose, expectSameBits, normals, randomDense } from '../support/run.ts';
@@ -131,3 +135,33 @@ test.each([1.5, NaN, -Infinity])('an activation of slope %j is refused', (slope)
   expect(() => assertSlope(slope)).toThrow(InvalidOption);
   expect(() => assertSlope(slope)).toThrow(`the activation's slope is ${slope}; give a number up to 1`);
 });
+
+test.each([
+  ['natively', false, false],
+  ['packed', true, false],
+  ['natively, by a driver that converts toward zero', false, true],
+  ['packed, by a driver that converts toward zero', true, true],
+] as const)(
+  'sums too large for float16 are infinite, by which trainings see gradients overflow: %s',
+  async (_, packed, isCut) => {
+    const { device } = await testDevice();
+    using gpu = await Gpu.open({ device: isCut ? alteredDevice(device, towardZero(device)) : device });
+    if (packed) gpu.packHalves();
+    // 65504 is the largest number of float16; what is nearer to it than to 65536 becomes it.
+    const [a, b, sums] = [
+      [32752, 32752, -32752, 32752, 65504, -65504, Infinity, -Infinity, NaN, 1],
+      [32752, 32760, -32752, 32768, 65504, -65504, 1, 1, 1, 2],
+      [65504, 65504, -65504, Infinity, Infinity, -Infinity, Infinity, -Infinity, NaN, 3],
+    ] as const;
+    const volume = (values: readonly number[]) => ({
+      ...dense([1, 1, 1, 1, values.length]),
+      data: Float64Array.from(values),
+    });
+    using bench = new Bench({}, 'f16', gpu);
+    const inputs = [bench.volume('a', volume(a)), bench.volume('b', volume(b))] as const;
+    const target = bench.output('sum', 1, 1, [a.length, 1, 1]);
+    sumForward(bench.recorder, 'sum', [{ tensor: inputs[0] }, { tensor: inputs[1] }], target);
+    await bench.run();
+    expect([...(await bench.read(target)).data]).toEqual([...sums]);
+  },
+);

@@ -2,10 +2,12 @@
 import { expect, test, vi } from 'vitest';
 import { Unsatisfactory } from '../../src/cli/failure.ts';
 import { createProgram } from '../../src/cli/program.ts';
+import { Gpu } from '../../src/gpu/device.ts';
 import { readJson } from '../../src/json.ts';
 import { trialsOf, tryKernels, type KernelRow } from '../../src/self-test/kernels.ts';
 import { OpBench, type OpCase } from '../../src/self-test/bench.ts';
 import { reportSchema, type SelfTestReport } from '../../src/self-test/report.ts';
+import { alteredDevice, towardZero } from '../support/altered-device.ts';
 import { testDevice } from '../support/device.ts';
 import { kernelsOnMatrices } from '../support/matrices.ts';
 
@@ -21,6 +23,15 @@ test('ops are right in float32 and float16', async () => {
     expect(row).toMatchObject({ op: trial.op.name, right: true });
     expect(row.problem).toBeUndefined();
   }
+});
+
+test('augmentation is right in float16 on a device that cuts off digits, eight times in a row', async () => {
+  const { device } = await testDevice();
+  using gpu = await Gpu.open({ device: alteredDevice(device, towardZero(device)) });
+  const [trial] = trialsOf(gpu).filter(
+    ({ op, precision }) => op.name === 'augmentation' && precision === 'f16',
+  );
+  expect(await tryKernels(gpu, trial!)).toMatchObject({ right: true });
 });
 
 const noMatrices = 'the adapter offers no matrix units; they are tried on lavapipe 26';

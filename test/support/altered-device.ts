@@ -17,3 +17,22 @@ export const compiling = (device: GPUDevice, change: (code: string, label: strin
   createShaderModule: ({ code, label = '', ...rest }: GPUShaderModuleDescriptor) =>
     device.createShaderModule({ ...rest, label, code: change(code, label) }),
 });
+
+/**
+ * Claims of a device that converts to float16 toward zero, as WGSL allows: what exceeds the largest number becomes that
+ * one, and digits are cut off; infinity and NaN stay.
+ */
+export const towardZero = (device: GPUDevice) =>
+  compiling(device, (code) => {
+    if (!code.includes('fn toQuad')) return code;
+    const cut = code
+      .replace(/(?<=fn toQuad.*)vec4<f16>\((.*)\); }/, 'vec4<f16>(cutOff($1)); }')
+      .replace(/pack2x16float\((\w+)\.(\w+)\)/g, 'pack2x16float(cutOff($1).$2)');
+    return `${cut}
+fn cutOff(value: vec4<f32>) -> vec4<f32> {
+  let exponent = vec4<u32>(0x7f800000u);
+  let bounded = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  let digits = bitcast<vec4<f32>>(bitcast<vec4<u32>>(bounded) & vec4<u32>(0xffffe000u));
+  return select(digits, value, (bitcast<vec4<u32>>(value) & exponent) == exponent);
+}`;
+  });
