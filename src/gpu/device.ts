@@ -4,7 +4,7 @@
  * here, Dawn in `node.ts`.
  */
 import * as v from 'valibot';
-import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
+import { DeviceLost, GpuError, OutOfMemory, UNet3DError, UnsupportedDevice } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
 import { assertOptions, assertValue } from '../options.ts';
@@ -256,15 +256,16 @@ export class Gpu {
     this.adapterClass = adapterClass;
     this.owned = owned;
     this.speed = speed;
+    const { maxStorageBufferBindingSize: binding, maxBufferSize: buffer } = device.limits;
     this.limits = {
-      // wgpu on Metal names more, and reads give 0 where offsets do not fit 32 bits.
-      maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 32 - 4),
-      maxBufferBytes: device.limits.maxBufferSize,
       // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy. A
       // program on the CPU has no watchdog.
-      maxDispatchFlops: Math.max(adapterClass === 'hardware' ? 1e9 : 2e10, 100 * speed),
-      kernels: choicesOn(adapterClass, info.subgroupMaxSize, this.#subgroup),
-      ...limits,
+      maxDispatchFlops:
+        limits.maxDispatchFlops ?? Math.max(adapterClass === 'hardware' ? 1e9 : 2e10, 100 * speed),
+      kernels: limits.kernels ?? choicesOn(adapterClass, info.subgroupMaxSize, this.#subgroup),
+      // wgpu on Metal names more, and reads give 0 where offsets do not fit 32 bits.
+      maxBindingBytes: Math.min(binding, 2 ** 32 - 4, limits.maxBindingBytes ?? Infinity),
+      maxBufferBytes: Math.min(buffer, limits.maxBufferBytes ?? Infinity),
     };
     void device.lost.then((lost) => {
       this.#lost = lost;
@@ -426,8 +427,10 @@ export class Gpu {
     if (memory) throw this.#outOfMemory(label, memory);
     const problem = validation ?? internal;
     if (problem) throw new GpuError(`${label}: ${problem.message}`);
-    if (outcome.status === 'rejected') throw outcome.reason;
-    return outcome.value;
+    if (outcome.status === 'fulfilled') return outcome.value;
+    // A mapping fails before the loss that it fails of is told.
+    if (!(outcome.reason instanceof UNet3DError) && (await this.isLost())) throw this.lossError();
+    throw outcome.reason;
   }
 
   /** A buffer of so many bytes, which count as allocated. @throws DeviceLost if the device is gone */

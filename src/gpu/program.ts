@@ -180,23 +180,35 @@ export class Program {
    * makes them; times in milliseconds, in plan order.
    */
   async profile(to = this.#allocated.bound.length): Promise<number[]> {
-    const { device } = this.#gpu;
-    if (!device.features.has('timestamp-query'))
+    if (!this.#gpu.device.features.has('timestamp-query'))
       throw new GpuError('profiling needs the feature timestamp-query, which this device lacks');
     const most = 1024; // as many as a query set has room for
     const stamps: bigint[] = [];
     for (let from = 0; from < to;) {
       const { end } = this.#fitting(from, Math.min(to, from + most), usualSubmitMs);
-      const here = 2 * (end - from);
-      const queries = device.createQuerySet({ type: 'timestamp', count: here });
-      const resolved = device.createBuffer({
-        size: here * 8,
-        usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
-      });
-      const readable = device.createBuffer({
-        size: here * 8,
-        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      });
+      const begin = from;
+      stamps.push(...(await this.#gpu.checked('profiling', () => this.#stamps(begin, end))));
+      from = end;
+    }
+    return this.#allocated.bound
+      .slice(0, to)
+      .map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
+  }
+
+  /** Runs the dispatches from `from` up to `end` in one submit; two times for each, in nanoseconds. */
+  async #stamps(from: number, end: number): Promise<BigInt64Array> {
+    const { device } = this.#gpu;
+    const here = 2 * (end - from);
+    const queries = device.createQuerySet({ type: 'timestamp', count: here });
+    const resolved = device.createBuffer({
+      size: here * 8,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
+    const readable = device.createBuffer({
+      size: here * 8,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    try {
       const encoder = device.createCommandEncoder();
       for (let index = 0; index < here / 2; index++) {
         const pass = encoder.beginComputePass({
@@ -213,14 +225,10 @@ export class Program {
       encoder.copyBufferToBuffer(resolved, 0, readable, 0, here * 8);
       device.queue.submit([encoder.finish()]);
       await readable.mapAsync(GPUMapMode.READ);
-      stamps.push(...new BigInt64Array(readable.getMappedRange().slice(0)));
+      return new BigInt64Array(readable.getMappedRange().slice(0));
+    } finally {
       for (const made of [queries, resolved, readable]) made.destroy();
-      from = end;
     }
-    this.#gpu.assertAlive();
-    return this.#allocated.bound
-      .slice(0, to)
-      .map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
   }
 
   /** The buffer behind a tensor of the plan. */

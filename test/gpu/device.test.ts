@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../../src/errors.ts';
 import { adapterClassOf, Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 import { requestNodeAdapter } from '../../src/gpu/node.ts';
-import { Recorder } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { reducePartials } from '../../src/ops/common.ts';
 import { alteredDevice, compiling } from '../support/altered-device.ts';
@@ -196,6 +196,30 @@ describe('a lost device', () => {
     await expect(reading).rejects.toThrow(DeviceLost);
   });
 
+  test.each(['a result is read', 'a plan is profiled'])(
+    'that is told after a mapping has failed of it, as %s: DeviceLost, not that it was aborted',
+    async (which) => {
+      const { adapter } = await requestNodeAdapter();
+      const requiredFeatures = (['timestamp-query'] as const).filter((name) => adapter.features.has(name));
+      const device = await adapter.requestDevice({ requiredFeatures });
+      let lose: (info: { reason: string; message: string }) => void;
+      const lost = new Promise((resolve) => (lose = resolve));
+      const mapAsync = (): Promise<void> => {
+        setTimeout(() => lose({ reason: 'unknown', message: 'reset by the driver' }), 20);
+        return Promise.reject(new DOMException('the device is lost', 'AbortError'));
+      };
+      const createBuffer = (descriptor: GPUBufferDescriptor) =>
+        Object.defineProperty(device.createBuffer(descriptor), 'mapAsync', { value: mapAsync });
+      const gpu = await Gpu.open({ device: alteredDevice(device, { createBuffer, lost }) });
+      const { program, result } = await copyProgram(gpu);
+      const isRead = which === 'a result is read' || requiredFeatures.length === 0;
+      const asked = isRead ? program.read(result) : program.profile();
+      await expect(asked).rejects.toThrow(DeviceLost);
+      await expect(asked).rejects.toThrow('reset by the driver');
+      device.destroy();
+    },
+  );
+
   test('destroyed between the submits of a run: DeviceLost, and nothing left unhandled', async () => {
     const device = await freshDevice();
     const gpu = await Gpu.open({ device });
@@ -247,6 +271,22 @@ describe('who owns the device', () => {
     using gpu = await Gpu.open({ limits: { maxBindingBytes: 4096 } });
     expect(gpu.limits.maxBindingBytes).toBe(4096);
     expect(gpu.limits.maxBufferBytes).toBe(gpu.device.limits.maxBufferSize);
+  });
+
+  test("limits that are left undefined are the device's, and none is raised above it", async () => {
+    const { device } = await testDevice();
+    const own = await Gpu.open({ device });
+    const none = {
+      maxBindingBytes: undefined,
+      maxBufferBytes: undefined,
+      maxDispatchFlops: undefined,
+      kernels: undefined,
+    };
+    const beyond = { maxBindingBytes: 2 ** 50, maxBufferBytes: Infinity };
+    for (const limits of [none, beyond]) {
+      const gpu = await Gpu.open({ device, limits: limits as unknown as Partial<PlanLimits> });
+      expect(gpu.limits).toEqual(own.limits);
+    }
   });
 
   test('bindings stay within 32 bits, whatever a device says', async () => {
