@@ -8,10 +8,13 @@ const flopsPerRound = 256 * 3 * 4 * 2;
 const threads = 2 ** 18;
 /** Work this long is measured well enough, if it also takes as long as a round without work. */
 const enoughMs = 4;
+/** By how much the work grows from one measurement to the next, at most. */
+const growth = 8;
 
 /**
  * Floating-point operations per millisecond of independent multiply-adds; takes some 20 ms, or some ten rounds without
- * work where these are slow.
+ * work where these are slow. No dispatch takes much longer than an eighth of what is enough, as drivers lose the device
+ * over long ones.
  */
 export async function multiplyAddSpeed(
   device: GPUDevice,
@@ -28,16 +31,21 @@ export async function multiplyAddSpeed(
       { binding: 1, resource: { buffer: params } },
     ],
   });
-  const run = async (rounds: number): Promise<number> => {
-    device.queue.writeBuffer(params, 0, new Uint32Array([rounds]));
+  const encoded = (): GPUCommandBuffer => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(threads / 64);
     pass.end();
+    return encoder.finish();
+  };
+  const run = async (rounds: number): Promise<number> => {
+    const parts = Math.min(growth, rounds);
+    device.queue.writeBuffer(params, 0, new Uint32Array([rounds / parts]));
+    const work = Array.from({ length: parts }, encoded);
     const started = clock();
-    device.queue.submit([encoder.finish()]);
+    for (const part of work) device.queue.submit([part]);
     await device.queue.onSubmittedWorkDone();
     return clock() - started;
   };
@@ -48,7 +56,9 @@ export async function multiplyAddSpeed(
     const enough = Math.max(enoughMs, empty.ms, 4 * empty.error);
     let ms = (await run(rounds)) - empty.ms;
     while (ms < enough && rounds < 2 ** 12) {
-      rounds *= 8;
+      // As far as is needed, by whole parts.
+      const factor = Math.min(growth, Math.max(1.25, (1.5 * enough) / Math.max(ms, 1e-3)));
+      rounds = growth * Math.ceil((rounds * factor) / growth);
       ms = (await run(rounds)) - empty.ms;
     }
     return (threads * rounds * flopsPerRound) / Math.max(ms, empty.error, 0.05);
