@@ -5,7 +5,7 @@
 // one input channel and one z tap, by four or eight output channels.
 // With few input channels LANES threads share a pair of channels: each takes its own columns and sums by
 // itself. Assigns partials [chunk][stripe][lane][out][in][27]; reduce/partials adds them. A dispatch has whole
-// chunks, so cutting a run into dispatches does not change a bit.
+// chunks, of all blocks of channels or some, so cutting a run into dispatches does not change a bit.
 // include "common/volume.wgsl"
 // include "common/nine_taps.wgsl"
 
@@ -26,6 +26,7 @@ struct Params {
   readable: u32,                    // first plane of the source behind those bound
   chunk0: u32, chunkPlanes: u32,    // first chunk of this dispatch, planes in a chunk
   stripes: u32, stripeRows: u32,    // a multiple of LINES
+  block0: u32,                      // first block of channels of this dispatch
   startSource: u32, startGradient: u32,
   slope: f32,
 }
@@ -108,8 +109,9 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let dz = local / (LANES * INPUTS) % 3u;
   let outs = local / (LANES * INPUTS * 3u) * OUTS; // first of this thread's in the block
   let inBlocks = (params.channels + INPUTS - 1u) / INPUTS;
-  let in0 = group.x % inBlocks * INPUTS;
-  let out0 = group.x / inBlocks * outputs;
+  let block = params.block0 + group.x;
+  let in0 = block % inBlocks * INPUTS;
+  let out0 = block / inBlocks * outputs;
   let stripe = group.y;
   let chunk = params.chunk0 + group.z;
   let begin = chunk * params.chunkPlanes;

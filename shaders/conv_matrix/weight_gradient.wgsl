@@ -5,8 +5,8 @@
 // stripe of rows. It brings one block after the other into workgroup memory, of the activated source with its halo and
 // of the output's gradient, and multiplies M output channels by K voxels with, for each tap, K voxels by N input
 // channels. Each subgroup has its own taps and, where these are few, its own runs of voxels. Assigns partials
-// [chunk][stripe][lane][out][in][tap]; reduce/partials adds them. A dispatch has whole chunks, so cutting a run into
-// dispatches does not change a bit.
+// [chunk][stripe][lane][out][in][tap]; reduce/partials adds them. A dispatch has whole chunks, of all blocks of channels
+// or some, so cutting a run into dispatches does not change a bit.
 // include "common/volume.wgsl"
 // include "common/matrix_units.wgsl"
 
@@ -27,6 +27,7 @@ struct Params {
   plane0: u32, plane1: u32,         // planes [plane0, plane1) of this dispatch
   chunk0: u32, chunkPlanes: u32,    // first chunk of this dispatch, planes in a chunk
   stripes: u32, stripeRows: u32,    // a multiple of LINES
+  block0: u32,                      // first block of channels of this dispatch
   startSource: u32, startGradient: u32,
   slope: f32,
 }
@@ -98,8 +99,9 @@ fn main(
   @builtin(subgroup_id) subgroup: u32,
 ) {
   let inTiles = (params.channels + N - 1u) / N;
-  let in0 = group.x % inTiles * N;
-  let out0 = group.x / inTiles * outputs;
+  let block = params.block0 + group.x;
+  let in0 = block % inTiles * N;
+  let out0 = block / inTiles * outputs;
   let stripe = group.y;
   let chunk = params.chunk0 + group.z;
   let begin = chunk * params.chunkPlanes;

@@ -123,7 +123,7 @@ export interface PlanLimits {
   readonly maxBindingBytes: number;
   /** Largest buffer in bytes. */
   readonly maxBufferBytes: number;
-  /** Upper bound on the work of one dispatch, memory included (see workOf); larger ones are cut along z. */
+  /** Upper bound on the work of one dispatch, memory included (see workOf); larger ones are cut along z, gradients of weights also by channels. */
   readonly maxDispatchFlops: number;
   /** Which kernels to use. */
   readonly kernels: KernelChoices;

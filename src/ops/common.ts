@@ -133,6 +133,17 @@ export function chunking(
   return { chunkPlanes, chunks: Math.ceil(planes / chunkPlanes) };
 }
 
+/**
+ * Cuts the blocks of channels that are summed in whole chunks of planes, which do `flops` in all, into ranges that stay
+ * under the limit of work, of one block at least: for where a single chunk exceeds it.
+ */
+export function blockRanges({ limits }: Recorder, blocks: number, flops: number): Planes[] {
+  const most = Math.max(1, Math.floor((blocks * limits.maxDispatchFlops) / flops));
+  const ranges: Planes[] = [];
+  for (let from = 0; from < blocks; from += most) ranges.push([from, Math.min(blocks, from + most)]);
+  return ranges;
+}
+
 /** A dispatch of a weight gradient: planes [from, to) of the input, and the chunks that they are summed in. */
 interface WeightSlab {
   readonly from: number;

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { kernelChoices } from '../../src/gpu/choices.ts';
+import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { runsOn } from '../../src/gpu/passes.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
@@ -23,7 +23,7 @@ import { convBackwardInput, convBackwardWeight, convForward } from '../../src/op
 import { operandTolerance } from '../../src/gpu/matrix-units.ts';
 import { testDevice } from '../support/device.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
-import { kernelsOnMatrices, kernelsOnOthers, tellSizesLeftOut } from '../support/matrices.ts';
+import { always, kernelsOnMatrices, kernelsOnOthers, tellSizesLeftOut } from '../support/matrices.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
@@ -143,6 +143,14 @@ const cases: Case[] = [
     out: 5,
     common: { maxBindingBytes: 12288 },
     limits: { maxDispatchFlops: 60000 },
+  },
+  {
+    name: 'cut by work inside chunks, by blocks of channels',
+    batch: 1,
+    size: [5, 3, 2],
+    inputs: [18],
+    out: 35,
+    limits: { maxDispatchFlops: 100_000 },
   },
 ];
 
@@ -384,6 +392,23 @@ describe('conv3 refuses', () => {
     expect(conv).toThrow(OutOfMemory);
     expect(conv).toThrow('wide: 3 planes of 2.00 KiB exceed the device');
   });
+});
+
+test.each<Partial<KernelChoices>>([
+  { conv3Weights: 'tiled 8x16, 16x2, 4' },
+  { conv3Weights: 'tiled 16x16, 16x2, 8' },
+  always('matrix 16x16x16, 16'),
+])('of weights of many channels, no dispatch exceeds the limit of work: %j', (choice) => {
+  const maxDispatchFlops = 1e10;
+  const kernels = { ...hardware, ...choice };
+  const recorder = new Recorder(limitsOf({ maxBindingBytes: 2 ** 31 - 4, maxDispatchFlops, kernels }));
+  const input = { tensor: recorder.volume('input', 2, 256, [64, 64, 64]) };
+  const dOutput = recorder.volume('dOutput', 2, 256, [64, 64, 64]);
+  const dWeights = view(recorder.flat('dWeights', 256 * 256 * 27), 256 * 256 * 27);
+  convBackwardWeight(recorder, 'weights', { input, dOutput, dWeights });
+  const works = recorder.dispatches.filter(({ label }) => label === 'weights').map(({ flops }) => flops);
+  expect(Math.max(...works)).toBeLessThanOrEqual(maxDispatchFlops);
+  expect(works.reduce((sum, work) => sum + work, 0)).toBeCloseTo(2 * 27 * 256 ** 2 * 2 * 64 ** 3, -3);
 });
 
 test('conv3 takes more weights than one axis of the grid counts', () => {

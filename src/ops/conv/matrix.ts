@@ -8,6 +8,7 @@ import type { Planes, Recorder, Tensor, View, VolumeTensor } from '../../gpu/pla
 import { ones, walkName, type Walk } from '../../gpu/walk.ts';
 import {
   assertLength,
+  blockRanges,
   inputPlanes,
   mostPartials,
   reducePartials,
@@ -278,45 +279,48 @@ export function weightGradientByMatrices(
     const source = recorder.planes(input.tensor, ...sourcePlanes(input.tensor, dOutput, walk, [from, to]));
     const upstream = recorder.planes(dOutput, from, to);
     const chunk0 = from / chunkPlanes;
-    recorder.dispatch('conv_matrix/weight_gradient', {
-      label,
-      bindings: {
-        source: source.view,
-        scaleShifts: input.scaleShifts ?? scaleShifts ?? source.view,
-        gradient: upstream.view,
-        partials,
-      },
-      params: {
-        width,
-        height,
-        depth,
-        rowQuads,
-        widthOut,
-        heightOut,
-        depthOut,
-        rowQuadsOut: dOutput.rowQuads,
-        channels,
-        channelsOut: dOutput.channels,
-        plane0: from,
-        plane1: to,
-        chunk0,
-        chunkPlanes,
-        stripes,
-        stripeRows,
-        startSource: source.start,
-        startGradient: upstream.start,
-        slope: input.slope ?? slope ?? 1,
-      },
-      constants: {
-        ...tile,
-        NORM: input.scaleShifts !== undefined,
-        ...(scaleShifts && { NORM_GRADIENT: true }),
-        ...overflowing(recorder, input),
-        RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
-      },
-      workgroups: [groups, stripes, Math.ceil(to / chunkPlanes) - chunk0],
-      flops: (flops * (to - from)) / dOutput.planes,
-    });
+    const slabFlops = (flops * (to - from)) / dOutput.planes;
+    for (const [block0, block1] of blockRanges(recorder, groups, slabFlops))
+      recorder.dispatch('conv_matrix/weight_gradient', {
+        label,
+        bindings: {
+          source: source.view,
+          scaleShifts: input.scaleShifts ?? scaleShifts ?? source.view,
+          gradient: upstream.view,
+          partials,
+        },
+        params: {
+          width,
+          height,
+          depth,
+          rowQuads,
+          widthOut,
+          heightOut,
+          depthOut,
+          rowQuadsOut: dOutput.rowQuads,
+          channels,
+          channelsOut: dOutput.channels,
+          plane0: from,
+          plane1: to,
+          chunk0,
+          chunkPlanes,
+          stripes,
+          stripeRows,
+          block0,
+          startSource: source.start,
+          startGradient: upstream.start,
+          slope: input.slope ?? slope ?? 1,
+        },
+        constants: {
+          ...tile,
+          NORM: input.scaleShifts !== undefined,
+          ...(scaleShifts && { NORM_GRADIENT: true }),
+          ...overflowing(recorder, input),
+          RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
+        },
+        workgroups: [block1 - block0, stripes, Math.ceil(to / chunkPlanes) - chunk0],
+        flops: (slabFlops * (block1 - block0)) / groups,
+      });
   }
   reducePartials(recorder, `${label} sum`, partials, dWeights, {
     chunks: sums,

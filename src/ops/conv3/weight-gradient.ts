@@ -8,7 +8,7 @@ import {
   type VolumeTensor,
 } from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
-import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
+import { blockRanges, chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
 import type { Place, WeightTensors } from '../conv/general.ts';
 import { block } from '../conv/pack.ts';
 import { convWork, tapsOf, usualShape } from '../conv/shape.ts';
@@ -131,20 +131,23 @@ export function weightGradientTiled(
   const { planes } = input.tensor;
   const options = { halo: 1, flops: work, multiple: cut.chunkPlanes };
   for (const slab of weightSlabs(recorder, input, dOutput, cut.chunkPlanes, options)) {
-    recorder.dispatch('conv3/weight_gradient_tiled', {
-      label,
-      bindings: { ...slab.bindings, partials },
-      params: {
-        ...slab.params,
-        ...sizes,
-        readable: Math.min(slab.to + 1, planes),
-        stripes: cut.stripes,
-        stripeRows: cut.stripeRows,
-      },
-      constants: { ...constants, NORM: input.scaleShifts !== undefined, RAGGED: sizes.width % 4 !== 0 },
-      workgroups: [groups, cut.stripes, slab.chunks],
-      flops: (work * (slab.to - slab.from)) / dOutput.planes,
-    });
+    const flops = (work * (slab.to - slab.from)) / dOutput.planes;
+    for (const [from, to] of blockRanges(recorder, groups, flops))
+      recorder.dispatch('conv3/weight_gradient_tiled', {
+        label,
+        bindings: { ...slab.bindings, partials },
+        params: {
+          ...slab.params,
+          ...sizes,
+          readable: Math.min(slab.to + 1, planes),
+          stripes: cut.stripes,
+          stripeRows: cut.stripeRows,
+          block0: from,
+        },
+        constants: { ...constants, NORM: input.scaleShifts !== undefined, RAGGED: sizes.width % 4 !== 0 },
+        workgroups: [to - from, cut.stripes, slab.chunks],
+        flops: (flops * (to - from)) / groups,
+      });
   }
   if (LANES === 1 || sums === 1) {
     reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks: sums * LANES, length, ...range });
