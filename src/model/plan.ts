@@ -11,6 +11,7 @@ import type { LossShape } from '../ops/loss.ts';
 import { keepStatistics } from '../ops/norm.ts';
 import { averageStep, optimizerStep } from '../ops/optimizer.ts';
 import { coarserLabels, pooledSize } from '../ops/pool.ts';
+import { bytesOf } from './budget.ts';
 import { firstTrainedWord } from './freeze.ts';
 import type { Node } from './graph.ts';
 import type { HeadRecording, Truth } from './layers/head.ts';
@@ -166,7 +167,7 @@ export const recomputedWithin = (shape: TrainingShape, bytes: number): readonly 
   chooseRecomputed(
     shape,
     ({ peakBytes }, names) =>
-      peakBytes <= bytes && planTraining({ ...shape, checkpointing: names }).plan.peakBytes <= bytes,
+      peakBytes <= bytes && bytesOf(() => planTraining({ ...shape, checkpointing: names })) <= bytes,
   );
 
 /** Tries plans without slabs, which are made faster and take nearly the same memory. */

@@ -45,6 +45,16 @@ describe('concessions', () => {
     expect(parts).toMatchObject({ batch: 2, accumulate: 3 });
   });
 
+  test('where a volume exceeds the largest buffer, whatever the budget says', () => {
+    const { tensors } = planTraining({ ...wish, ...planner }).plan;
+    const largest = Math.max(...tensors.map(({ bytes }) => bytes));
+    const limits = { ...planner.limits, maxBufferBytes: largest / 2 };
+    const given = ['checkpointing', 'accumulation'] as const;
+    const { wish: parts, taken } = concede(wish, 100 * GiB, { ...planner, limits }, given);
+    expect(taken).toEqual(['accumulation']);
+    expect(parts).toMatchObject({ batch: 1, accumulate: 2 });
+  });
+
   test('an unknown name is refused', () => {
     expect(() => concede(wish, GiB, planner, ['speed'] as unknown as Concession[])).toThrow(
       /allowed is \["speed"\]; give 'auto'/,
