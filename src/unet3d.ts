@@ -94,11 +94,13 @@ export class UNet3D {
     this.#model = { state, description, precision, budget, limits };
     this.#predictor = new Predictor(this.#model);
     state.precision = precision;
+    state.budget = budget;
   }
 
   /**
    * A network with seeded initial weights on this platform's GPU, or on the device given.
-   * @throws InvalidOption for options that are unknown or out of range; UnsupportedDevice without a GPU adapter
+   * @throws InvalidOption for options that are unknown or out of range; UnsupportedDevice without a GPU adapter;
+   *   OutOfMemory where the GPU has no room for its weights
    */
   static async create(options: CreateOptions): Promise<UNet3D> {
     assertOptions('UNet3D.create', createEntries, options);
@@ -111,7 +113,8 @@ export class UNet3D {
     );
     const { device, limits, matrixUnits } = options;
     const gpu = await Gpu.open({ device, limits, matrixUnits });
-    return new UNet3D(new ModelState(gpu, config, seed, initialWeights), description, options);
+    const state = await ModelState.create(gpu, config, seed, initialWeights);
+    return new UNet3D(state, description, options);
   }
 
   /**
@@ -119,7 +122,8 @@ export class UNet3D {
    * @param model model.safetensors: in Node its path, in a browser a File, Blob or URL, of which, but for what is fetched,
    *   no more is in memory at a time than a tensor; or its content
    * @throws InvalidModel for a file that is damaged, newer, or of another network; InvalidOption for what is no model
-   *   file and for unknown options; UnsupportedDevice without a GPU adapter
+   *   file and for unknown options; UnsupportedDevice without a GPU adapter; OutOfMemory where the GPU has no room for
+   *   its weights
    */
   static async load(model: Uint8Array | Blob | string | URL, options: DeviceOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', deviceEntries, options);
@@ -131,7 +135,7 @@ export class UNet3D {
     rulesOf(description);
     const { device, limits, matrixUnits } = options;
     const gpu = await Gpu.open({ device, limits, matrixUnits });
-    const state = new ModelState(gpu, description.config);
+    const state = await ModelState.create(gpu, description.config);
     try {
       await uploadWeights(state, tensors);
     } catch (error) {

@@ -9,7 +9,9 @@ import { resultWords } from '../model/shared-tensors.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import { scoredDice } from '../metrics/region-dice.ts';
+import { bytesOf } from '../model/budget.ts';
 import { chooseWindow, type Trained } from './choose-window.ts';
+import { tiles } from './window.ts';
 import { wholeSize } from '../model/sizes.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../model/losses.ts';
@@ -124,13 +126,18 @@ export class Evaluator {
     };
   }
 
-  /** Loss, Dice and labels of a case as the network gives them window by window. */
+  /**
+   * Loss, Dice and labels of a case as the network gives them window by window; through smaller ones side by side where
+   * these exceed the memory budget.
+   */
   async score(
     item: LabelledVolume & { readonly id: string },
     windows: Windows,
     signal?: AbortSignal,
   ): Promise<CaseScore> {
-    const { loss, predicted } = await this.runThrough(item, windows, { signal, everywhere: true });
+    const smaller = this.windowFor(windows.size, this.state.budget);
+    const fitting = smaller ? tiles(item.shape, smaller) : windows;
+    const { loss, predicted } = await this.runThrough(item, fitting, { signal, everywhere: true });
     return { id: item.id, loss, dice: this.dice(predicted, item.label), predicted };
   }
 
@@ -180,19 +187,28 @@ export class Evaluator {
   windowFor(shape: Size3, budget: number): Size3 | undefined {
     const { config, limits, precision } = this.state;
     const { trained } = this.options;
-    const loss = lossShape(this.loss, config.classes);
-    const plan = (given: PlanShape) => planEvaluation({ ...given, loss });
+    const plan = (given: PlanShape) => this.#plan(given);
     const whole = wholeSize(config, shape, trained?.inputSize);
     const size = chooseWindow({ config, whole, trained }, budget, { limits, precision, plan });
     return size.join() === whole.join() ? undefined : size;
+  }
+
+  /** Bytes that it takes to look at a volume of this shape whole; Infinity where no buffer holds one of its tensors. */
+  bytesFor(shape: Size3): number {
+    const { config, limits, precision } = this.state;
+    const size = wholeSize(config, shape, this.options.trained?.inputSize);
+    return bytesOf(() => this.#plan({ config, size, batch: 1, limits, precision }));
+  }
+
+  #plan(shape: PlanShape): EvaluationPlan {
+    return planEvaluation({ ...shape, loss: lossShape(this.loss, this.state.config.classes) });
   }
 
   async #for(size: Size3): Promise<Made> {
     if (this.#made?.planned.image.size.join() === size.join()) return this.#made;
     this.dispose();
     const { config, gpu, precision, limits } = this.state;
-    const shape = { config, size, batch: 1, limits, precision, loss: lossShape(this.loss, config.classes) };
-    const planned = planEvaluation(shape);
+    const planned = this.#plan({ config, size, batch: 1, limits, precision });
     const { averaged = false } = this.options;
     const weights = await this.state.shared(['parameters', 'statistics'], { averaged });
     const own = this.#lossBuffers();

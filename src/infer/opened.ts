@@ -18,7 +18,8 @@ export class OpenNetwork {
 
   /**
    * @param prepare what is still to be done before it is of use; where it throws, everything is freed
-   * @throws UnsupportedDevice without a GPU adapter, and what `prepare` throws
+   * @throws UnsupportedDevice without a GPU adapter; OutOfMemory where the GPU has no room for the weights; and what
+   *   `prepare` throws
    */
   static async open(
     config: UNet3DConfig,
@@ -26,7 +27,7 @@ export class OpenNetwork {
     prepare: (network: OpenNetwork) => Promise<void> | void = () => undefined,
   ): Promise<OpenNetwork> {
     const gpu = await Gpu.open({ device, limits, matrixUnits });
-    const state = new ModelState(gpu, config);
+    const state = await ModelState.create(gpu, config);
     state.precision = precision;
     const network = new OpenNetwork(state, new Inference(state, memoryBudget ?? defaultBudget(gpu)));
     try {

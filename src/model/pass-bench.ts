@@ -44,11 +44,11 @@ export interface PassBench {
  * Work and bytes of one run: more planes of a large volume would tell nothing new, but a GPU must be full several times
  * over, for the last workgroups leave it half empty.
  */
-const mostWork = ({ adapterClass, speed, limits }: Gpu) => {
+const mostWork = ({ adapterClass, speed, limits }: Gpu, memoryBudget: number) => {
   const isHardware = adapterClass === 'hardware';
   return {
     flops: Math.max(isHardware ? 0 : 2e10, 10 * speed),
-    bytes: Math.min((isHardware ? 512 : 128) * 2 ** 20, limits.maxBufferBytes),
+    bytes: Math.min((isHardware ? 512 : 128) * 2 ** 20, limits.maxBufferBytes, memoryBudget),
   };
 };
 /** Bytes that are compared at either end of a volume. */
@@ -57,13 +57,13 @@ const comparedBytes = 2 ** 20;
 const channelsOf = ({ inputs }: ConvPass): number => inputs.reduce((sum, { channels }) => sum + channels, 0);
 
 /** A slab of the pass's planes, as one sample: what is seen of the source, and the output. */
-function slabOf(gpu: Gpu, pass: ConvPass): { source: Size3; target: Size3 } {
+function slabOf(gpu: Gpu, pass: ConvPass, memoryBudget: number): { source: Size3; target: Size3 } {
   const { channelsOut, grid, walk = usualWalk } = pass;
   const { stride, dilation } = walk;
   const each = (size: (axis: 0 | 1 | 2) => number): Size3 => [size(0), size(1), size(2)];
   const seenOf = (grid: Size3): Size3 =>
     each((axis) => Math.ceil(grid[axis] / dilation[axis]) * stride[axis]);
-  const { flops, bytes } = mostWork(gpu);
+  const { flops, bytes } = mostWork(gpu, memoryBudget);
   const [x, y] = seenOf(grid);
   const planeFlops =
     (2 * tapsOf(walk.kernel) * channelsOf(pass) * channelsOut * x * y) / (stride[0] * stride[1]);
@@ -87,9 +87,12 @@ function noise(name: string, length: number): Float32Array<ArrayBuffer> {
   return values;
 }
 
-/** Fills buffers with a pass's inputs. Dispose of it, and of each trial. */
-export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
-  const { source, target } = slabOf(gpu, pass);
+/**
+ * Fills buffers with a pass's inputs. Dispose of it, and of each trial.
+ * @param memoryBudget bytes that its volumes may take, but for those of a single plane
+ */
+export function benchPass(gpu: Gpu, pass: ConvPass, memoryBudget = Infinity): PassBench {
+  const { source, target } = slabOf(gpu, pass, memoryBudget);
   const { kind, walk = usualWalk, inputs, channelsOut, precision, measured } = pass;
   const { kernel: shape, stride, dilation } = walk;
   const weightCount = tapsOf(shape) * channelsOut * channelsOf(pass);

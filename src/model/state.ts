@@ -23,6 +23,8 @@ export class ModelState {
   readonly #words: Record<string, number>;
   /** In which the plans of this model store volumes; weights are float32 always. */
   precision: Precision = 'f32';
+  /** Bytes that a plan of this model may take; Infinity: what the device has. */
+  budget = Infinity;
   readonly #kernels = new Map<Precision, KernelChoices>();
 
   /** @param seed of the initial weights; without, they are 0 until others are written */
@@ -38,6 +40,30 @@ export class ModelState {
     const { parameters, parameterWords } = this.layout;
     this.write('parameters', initialValues(parameters, parameterWords, seed, initial));
     this.write('statistics', initialValues(this.layout.statistics, this.layout.statisticsWords, seed));
+  }
+
+  /**
+   * As the constructor, with room for the weights on the device.
+   * @throws OutOfMemory, DeviceLost; then nothing of it stays, nor a device that was opened for it
+   */
+  static async create(
+    gpu: Gpu,
+    config: UNet3DConfig,
+    seed?: number,
+    initial?: InitialWeights,
+  ): Promise<ModelState> {
+    let state = undefined as ModelState | undefined;
+    try {
+      return await gpu.checked('making the network', () => {
+        state = new ModelState(gpu, config, seed, initial);
+        for (const name of ['parameters', 'statistics']) state.#buffer(name);
+        return state;
+      });
+    } catch (error) {
+      state?.dispose();
+      gpu.dispose();
+      throw error;
+    }
   }
 
   /** Which kernels its plans of this precision use: the adapter's, with what was tuned or a checkpoint says. */

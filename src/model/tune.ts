@@ -19,6 +19,7 @@ import {
 import type { Precision } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { callback, list, signal, withParts } from '../schema.ts';
+import { budgetSchema } from './budget.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
 import { toldOfBroken, trialName, Trials } from './trials.ts';
 import { readCache, usable, writeCache, type TuningStore } from './tuning-cache.ts';
@@ -35,12 +36,14 @@ export interface TuningOptions {
   readonly onPass?: (done: number, passes: number) => void;
   /** Milliseconds after which no further pass is begun. Default 60 000. */
   readonly budgetMs?: number;
+  /** Bytes that a pass may take on the GPU while it is measured. Default: as much as suffices, up to 512 MiB. */
+  readonly memoryBudget?: number | undefined;
   /** What other kernels are held against, and serves where none gains. Default: the adapter's table. */
   readonly table?: KernelChoices | undefined;
   /** Names of the kernels to try. Default: all that the device can run. */
   readonly candidates?: (pass: ConvPass) => readonly string[];
   /** Runs the kernels of a pass; for tests. */
-  readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
+  readonly bench?: (gpu: Gpu, pass: ConvPass, memoryBudget?: number) => PassBench;
 }
 
 const choicesGiven = withParts('a choice of kernels', 'conv3', 'conv3Weights');
@@ -51,6 +54,7 @@ const tuningEntries = {
   warn: callback,
   onPass: callback,
   budgetMs: v.optional(v.pipe(v.number(milliseconds), v.minValue(0, milliseconds))),
+  memoryBudget: v.optional(budgetSchema),
   table: v.optional(choicesGiven),
   candidates: callback,
   bench: callback,
@@ -173,14 +177,19 @@ async function measure(
   pass: CountedPass,
   standard: string,
   trials: Trials,
-  { bench = benchPass, candidates: named = (one) => kernelsOf(one, gpu.matrixUnits), signal }: TuningOptions,
+  {
+    bench = benchPass,
+    candidates: named = (one) => kernelsOf(one, gpu.matrixUnits),
+    memoryBudget,
+    signal,
+  }: TuningOptions,
 ): Promise<Measurement> {
   const rejected: string[] = [];
   const stopIfAsked = (): void => {
     if (signal?.aborted) throw new Aborted('training was stopped while it chose its kernels');
   };
   stopIfAsked();
-  const under = bench(gpu, pass);
+  const under = bench(gpu, pass, memoryBudget);
   try {
     const { output: expected, ms: standardMs } = await tried(under, standard, Infinity, () => true);
     const gaining: { readonly name: string; readonly ms: number }[] = [];

@@ -46,7 +46,7 @@ export interface FitOptions {
    * by side where these are at most eight; else through eight, the same in each epoch, among them for each foreground
    * class one that holds much of it (more than eight only where the classes lie in more). A case's Dice is that of all
    * voxels in its windows together, its loss the mean of theirs. Default: the size of patches, where `UNet3D.fit` cuts
-   * them; else whole cases.
+   * them; else whole cases, or where these exceed the memory budget, the size that is trained on.
    */
   readonly validationWindow?: Size3 | undefined;
   /** Largest global gradient norm. */

@@ -68,7 +68,7 @@ async function chosen(
   { tune: wanted, found, signal, table }: KernelOptions & { readonly table: KernelChoices },
   emit: (event: TrainingEvent) => void,
 ): Promise<KernelChoices> {
-  const { gpu } = state;
+  const { gpu, budget: memoryBudget } = state;
   const warn = (message: string): void => emit({ type: 'warning', message });
   if (found) {
     const stored = found.kernels ?? table;
@@ -89,6 +89,7 @@ async function chosen(
     signal,
     warn,
     onPass,
+    memoryBudget,
     table,
   });
   const seconds = (performance.now() - started) / 1000;

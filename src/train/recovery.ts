@@ -64,13 +64,14 @@ export async function trainThroughLosses(
 
 /** Opens a device in place of the lost one, with the network on it as it is initialised. */
 async function openAgain(model: Pick<Model, 'state' | 'limits'>, caution: number): Promise<void> {
-  const { gpu, config, precision } = model.state;
+  const { gpu, config, precision, budget } = model.state;
   const opened = await Gpu.open({ limits: model.limits, matrixUnits: gpu.matrixWish, caution });
   if (gpu.disposed) {
     opened.dispose();
     throw gpu.lossError();
   }
-  model.state = new ModelState(opened, config, 0);
+  model.state = await ModelState.create(opened, config, 0);
   model.state.precision = precision;
+  model.state.budget = budget;
   gpu.dispose();
 }

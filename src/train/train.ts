@@ -2,6 +2,7 @@
 import { assertSame, foundBy, leads, type Ranks } from '../distributed/ranks.ts';
 import { InvalidModel } from '../errors.ts';
 import { ignored } from '../data/patches.ts';
+import { Evaluator } from '../infer/evaluator.ts';
 import type { ModelState } from '../model/state.ts';
 import { firstDifference, loadCheckpoint, type CheckpointStore } from './checkpoint.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
@@ -12,6 +13,7 @@ import { assertEarlyStopping } from './selection.ts';
 import { TrainingSession, type SessionOptions } from './session.ts';
 import { StepBatches, type Asking } from './step-batches.ts';
 import { Trainer, type RunRecord } from './trainer.ts';
+import { assertValidationFits } from './validation.ts';
 
 /** What stands around a training. */
 export interface Surroundings {
@@ -100,6 +102,8 @@ export async function train(
     { tune: options.tune, found, signal, ranks },
     emit,
   );
+  const looking = new Evaluator(state, loss, { trained: { inputSize: source.size } });
+  assertValidationFits(looking, validation, options.validationWindow);
   const { inChannels: channels } = state.config;
   const batches = new StepBatches(source, { accumulate, augmentation, seed, channels, ranks }, asking);
   let session: TrainingSession | undefined;

@@ -1,11 +1,14 @@
 /** The validation after each epoch: at which windows of larger cases it looks, and the scores. */
 import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
+import { OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import type { Trained } from '../infer/choose-window.ts';
 import type { Size3 } from '../size.ts';
 import { gather, ownShare, type Ranks } from '../distributed/ranks.ts';
 import { Evaluator, type LabelledVolume, type Windows } from '../infer/evaluator.ts';
 import { tiles } from '../infer/window.ts';
 import { meanDefined } from '../metrics/dice.ts';
+import { needText } from '../model/budget.ts';
 import type { ModelState } from '../model/state.ts';
 import type { EpochRow, TrainingEvent } from './events.ts';
 import type { Loss } from '../model/losses.ts';
@@ -49,7 +52,37 @@ export function validationWindows(
   return { size, starts: starts.filter((_, tile) => chosen.has(tile)) };
 }
 
-/** The network on validation cases, whole or through windows that stay the same from epoch to epoch. */
+/**
+ * @param window through which larger cases are to be looked at
+ * @throws OutOfMemory where one of the cases cannot be looked at within the memory budget
+ */
+export function assertValidationFits(
+  evaluator: Evaluator,
+  cases: readonly ValidationCase[],
+  window: Size3 | undefined,
+): void {
+  const { budget } = evaluator.state;
+  for (const shape of new Map(cases.map(({ shape }) => [shape.join(), shape])).values()) {
+    if (!window) {
+      evaluator.windowFor(shape, budget);
+      continue;
+    }
+    const { size } = tiles(shape, window);
+    const bytes = evaluator.bytesFor(size);
+    if (bytes > budget)
+      throw new OutOfMemory(
+        `validation through windows of [${size.join(', ')}] (x, y, z) needs ${needText(bytes)}; the memory budget is ` +
+          `${formatBytes(budget)}: give a smaller validationWindow, or none to have it fitted, or raise memoryBudget`,
+        bytes,
+        budget,
+      );
+  }
+}
+
+/**
+ * The network on validation cases, through windows that stay the same from epoch to epoch: those given; else whole, or
+ * where that exceeds the memory budget, through such as fit it.
+ */
 export class Validation {
   readonly #evaluator: Evaluator;
   /** Of each case. */
@@ -77,7 +110,14 @@ export class Validation {
   ) {
     this.#ranks = ranks;
     this.#evaluator = new Evaluator(state, loss, options);
-    this.#windows = cases.map((item) => validationWindows(item, window ?? item.shape));
+    const fitting = new Map<string, Size3>();
+    const windowOf = (shape: Size3): Size3 => {
+      const known = fitting.get(shape.join());
+      const found = known ?? this.#evaluator.windowFor(shape, state.budget) ?? shape;
+      fitting.set(shape.join(), found);
+      return found;
+    };
+    this.#windows = cases.map((item) => validationWindows(item, window ?? windowOf(item.shape)));
   }
 
   /** Means over the cases; over those that were done if the signal fires. Nothing stays on the device. */

@@ -362,6 +362,32 @@ describe('a pass by itself', () => {
     gpu.dispose();
   });
 
+  test('and all kernels that are measured keep to the memory that they may take', async () => {
+    const memoryBudget = 2 ** 19;
+    const under = pass({ grid: [64, 32, 32] }); // whole, its volumes take 4 MiB
+    for (const budget of [undefined, memoryBudget]) {
+      const { gpu, written } = await watchedDevice();
+      let most = 0;
+      const bench: TuningOptions['bench'] = (...given) => {
+        const real = benchPass(...given);
+        return {
+          ...real,
+          open: async (kernel) => {
+            const trial = await real.open(kernel);
+            most = Math.max(most, gpu.allocatedBytes);
+            return { ...trial, time: () => Promise.resolve(1) };
+          },
+        };
+      };
+      await tune(gpu, [under], { memoryBudget: budget, bench, candidates: () => [] });
+      expect(written.get('input 0')!.length).toBeGreaterThan(2 ** 14);
+      // Weights and statistics besides.
+      if (budget) expect(most).toBeLessThanOrEqual(budget + 2 ** 17);
+      else expect(most).toBeGreaterThan(2 ** 21);
+      gpu.dispose();
+    }
+  });
+
   test('whose inputs cannot be made leaves nothing behind', async () => {
     const { gpu } = await watchedDevice({}, 'input 0');
     const under = benchPass(gpu, pass());

@@ -4,6 +4,7 @@ import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
 import { DeviceLost, InvalidDataset, InvalidOption, NotFinite } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
+import { OpenNetwork } from '../../src/infer/opened.ts';
 import { planEvaluation, planSlabs } from '../../src/model/plan.ts';
 import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
@@ -89,6 +90,38 @@ test('what is no file is refused with what is one', async () => {
     expect(error).toBeInstanceOf(InvalidOption);
     expect((error as Error).message).toContain(`a source is ${name}: give a path`);
   }
+});
+
+test('a GPU without room for the weights says so at once, and nothing stays on it', async () => {
+  const { device } = await testDevice();
+  using model = await create();
+  const file = await model.save();
+  const { config } = model;
+  for (const full of ['parameters', 'statistics']) {
+    const made: GPUBuffer[] = [];
+    const destroyed = new Set<GPUBuffer>();
+    const createBuffer = (descriptor: GPUBufferDescriptor): GPUBuffer => {
+      const buffer = device.createBuffer({ ...descriptor, ...(descriptor.label === full && { usage: 0 }) });
+      made.push(buffer);
+      const destroy = buffer.destroy.bind(buffer);
+      return Object.defineProperty(buffer, 'destroy', {
+        value: () => {
+          destroyed.add(buffer);
+          destroy();
+        },
+      });
+    };
+    const altered = { device: alteredDevice(device, { createBuffer }) };
+    for (const opening of [
+      UNet3D.create({ inChannels: 1, classes: 2, features: [2], ...altered }),
+      UNet3D.load(file, altered),
+      OpenNetwork.open(config, altered),
+    ])
+      await expect(opening).rejects.toThrow(/^making the network: /);
+    expect(made.length).toBeGreaterThan(0);
+    expect(destroyed).toEqual(new Set(made));
+  }
+  (await testDevice()).assertAlive(); // nobody else hears of it
 });
 
 test('after dispose, everything that needs the GPU says so', async () => {

@@ -4,10 +4,11 @@ import { fromArrays, type PreparedCase } from '../../src/data/prepare.ts';
 import type { Size3 } from '../../src/size.ts';
 import { copyWindow } from '../../src/data/patches.ts';
 import { random } from '../../src/data/random.ts';
-import { Aborted } from '../../src/errors.ts';
+import { Aborted, OutOfMemory } from '../../src/errors.ts';
 import { dice, meanDefined } from '../../src/metrics/dice.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
-import { planTraining } from '../../src/model/plan.ts';
+import type { CaseScore } from '../../src/infer/evaluator.ts';
+import { planEvaluation, planTraining } from '../../src/model/plan.ts';
 import type { EpochRow, TrainingEvent } from '../../src/train/events.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
@@ -235,6 +236,37 @@ describe('a training on patches', () => {
       ],
     ]);
   });
+});
+
+test('a case that exceeds the memory budget goes through windows of the size trained on, and such a window is refused', async () => {
+  const small = organs('small', window, [[2, 2, 2]]);
+  const large = organs('large', [20, 20, 20], [[0, 0, 0]]);
+  const network = { inChannels: 1, classes: 2, features: [4, 6], norm: 'instance', seed: 3 } as const;
+  const shape = { config: completeConfig(network), batch: 1, loss: lossShape(weightedDice(), 2) };
+  const { device, limits } = await testDevice();
+  const whole = planEvaluation({ ...shape, size: large.shape, limits }).plan.peakBytes;
+  const memoryBudget = whole - 1;
+  const options: TrainingOptions = { epochs: 1, batchSize: 1, seed: 5, validation: [large] };
+  const trained = async (given: { memoryBudget?: number }, more: TrainingOptions = {}) => {
+    using model = await UNet3D.create({ ...network, ...given, device });
+    const previews: CaseScore[] = [];
+    const onEvent = (event: TrainingEvent) => event.type === 'preview' && previews.push(event.score);
+    const { history } = await model.fit([small], { ...options, ...more, onEvent });
+    return { row: history[0]!, previews, patches: model.description.patches };
+  };
+  const expected = await trained({}, { validationWindow: window });
+  const free = await trained({ memoryBudget: whole });
+  expect(free.row.validationLoss).not.toBe(expected.row.validationLoss);
+  const { row, previews, patches } = await trained({ memoryBudget }, { preview: large });
+  expect(row.validationLoss).toBe(expected.row.validationLoss);
+  expect(row.validationDice).toEqual(expected.row.validationDice);
+  expect(previews[0]!.predicted).toHaveLength(20 ** 3);
+  expect(patches).toBe(false);
+  const tooLarge = trained({ memoryBudget }, { validationWindow: large.shape });
+  await expect(tooLarge).rejects.toThrow(OutOfMemory);
+  await expect(tooLarge).rejects.toThrow(
+    /^validation through windows of \[20, 20, 20\] .* give a smaller validationWindow/,
+  );
 });
 
 test('cases go through the network at the size at which they are evaluated and predicted', async () => {
