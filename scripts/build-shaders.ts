@@ -92,7 +92,7 @@ const storages = readdirSync(join(shaderRoot, 'storage'))
   .sort()
   .map((name): [string, string] => [
     name.replace(/\.wgsl$/, ''),
-    strip(expand(join(shaderRoot, 'storage', name))),
+    strip(readFileSync(join(shaderRoot, 'storage', name), 'utf8')),
   ]);
 const generated = join(root, 'src/generated');
 const made = '// Made by scripts/build-shaders.ts from shaders/; do not edit.\n';

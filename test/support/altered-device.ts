@@ -27,7 +27,7 @@ export const towardZero = (device: GPUDevice) =>
     if (!code.includes('fn toQuad')) return code;
     const cut = code
       .replace(/(?<=fn toQuad.*)vec4<f16>\((.*)\); }/, 'vec4<f16>(cutOff($1)); }')
-      .replace(/pack2x16float\((\w+)\.(\w+)\)/g, 'pack2x16float(cutOff($1).$2)');
+      .replace(/\bpack2x16float\((\w+)\.(\w+)\)/g, 'pack2x16float(cutOff($1).$2)');
     return `${cut}
 fn cutOff(value: vec4<f32>) -> vec4<f32> {
   let exponent = vec4<u32>(0x7f800000u);
