@@ -3,7 +3,7 @@ import { floatsFor } from '../data/allocation.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
 import { copyWindow } from '../data/patches.ts';
-import { copyGrid } from './evaluator.ts';
+import { copyGrid } from '../data/copy-grid.ts';
 
 /** Starts along one axis: as few as cover it with at least this overlap, at equal distances. */
 export function windowStarts(length: number, window: number, overlap: number): number[] {

@@ -11,7 +11,7 @@ import type { Size3 } from '../../src/size.ts';
 import { writeModel } from '../../src/weights/model-file.ts';
 import { flatFrom } from '../../src/weights/named-tensors.ts';
 import type { NamedTensor } from '../../src/weights/safetensors.ts';
-import { copyGrid } from '../../src/infer/evaluator.ts';
+import { copyGrid } from '../../src/data/copy-grid.ts';
 import batch from '../fixtures/torch/network.json';
 import batchWeights from '../fixtures/torch/network-weights.json';
 import plain from '../fixtures/torch/stages-plain.json';

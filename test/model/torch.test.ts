@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
-import { copyGrid } from '../../src/infer/evaluator.ts';
+import { copyGrid } from '../../src/data/copy-grid.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { paddedSize } from '../../src/model/sizes.ts';
 import { ModelState } from '../../src/model/state.ts';
