@@ -113,11 +113,11 @@ test('a GPU without room for the weights says so at once, and nothing stays on i
     };
     const altered = { device: alteredDevice(device, { createBuffer }) };
     for (const opening of [
-      UNet3D.create({ inChannels: 1, classes: 2, features: [2], ...altered }),
-      UNet3D.load(file, altered),
-      OpenNetwork.open(config, altered),
+      () => UNet3D.create({ inChannels: 1, classes: 2, features: [2], ...altered }),
+      () => UNet3D.load(file, altered),
+      () => OpenNetwork.open(config, altered),
     ])
-      await expect(opening).rejects.toThrow(/^making the network: /);
+      await expect(opening()).rejects.toThrow(/^making the network: /);
     expect(made.length).toBeGreaterThan(0);
     expect(destroyed).toEqual(new Set(made));
   }
