@@ -1,7 +1,7 @@
 /** `export`: the library's bytes in files, and what it refuses before anything is written. */
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
 import { exportMonai } from '../../src/export/monai.ts';
@@ -51,6 +51,7 @@ test('each kind, beside the model or where it is wanted', async () => {
   expect(written).toEqual(files.map(({ path }) => join(folder, 'model-nnunet', path)));
   for (const [index, { source }] of files.entries()) expect(await bytesAt(written[index]!)).toEqual(source);
   // What describes the others comes last: where writing ends early, it is not beside weights that it is not of.
+  await writeFile(written[0]!, '{}');
   await run('--to', 'nnunet', '--dataset', 'Dataset042_Parts', '--overwrite');
   const times = await Promise.all(written.map((path) => stat(path, { bigint: true })));
   const [plans, ...others] = times.map(({ mtimeNs }) => mtimeNs);
@@ -202,6 +203,14 @@ test('folds of a training as one folder of nnU-Net', async () => {
     expect(await run(model, '--to', 'nnunet', '--out', `${alone}-${at}`)).toMatch(/fold_1.checkpoint_final/);
   const other = await run(alone, '--to', 'nnunet', '--fold', '2', '--out', `${alone}-other`);
   expect(other).toMatch(/fold_2.checkpoint_final/);
+  // Beside a fold of the same training, what both have in common is not even touched.
+  const plans = join(
+    dirname(dirname(other.split('\n').find((line) => line.endsWith('.pth'))!)),
+    'plans.json',
+  );
+  await utimes(plans, 1, 1);
+  await run(alone, '--to', 'nnunet', '--fold', '3', '--out', `${alone}-other`);
+  expect((await stat(plans)).mtimeMs).toBe(1000);
 
   // What lies below the folds is no part of the model, and is no model of its own.
   await run(own, '--to', 'nnunet');

@@ -125,10 +125,10 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
     throw new InvalidOption(`${present} is there already: give another --out, or --overwrite to replace it`);
   // What describes the others goes first and comes last: nothing is read by a description that it is not of.
   const describes = (file: ExportedFile): boolean => isFolder(to) && basename(file.path) === descriptions[to];
-  for (const file of files.filter(describes)) await rm(file.path, { force: true });
-  const others = files.filter((file) => !describes(file));
-  for (const file of [...others, ...files.filter(describes)])
-    await writeFileAtomically(file.path, file.bytes);
+  const description = replacing.filter(describes);
+  for (const { path } of description) await rm(path, { force: true });
+  const others = replacing.filter((file) => !describes(file));
+  for (const { path, bytes } of [...others, ...description]) await writeFileAtomically(path, bytes);
   io.out(...paths);
   if (to === 'pytorch') await tellClass(io, files[0]!.bytes);
 }
