@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
 import { readIfThere } from '../files/read.node.ts';
@@ -75,7 +76,7 @@ export class ResultsFolder {
     void held; // until the end
     const results = new ResultsFolder(path, record);
     const before = await results.#found();
-    if (before === record) return results;
+    if (before !== undefined && saysSame(before, record)) return new ResultsFolder(path, before);
     const there = targets.filter((target) => existsSync(target));
     const remedy = 'have all made anew (--overwrite), or give another --out';
     if (!overwrite && (before !== undefined || there.length > 0))
@@ -113,6 +114,15 @@ export class ResultsFolder {
           `${this.path} was taken over by another command meanwhile, with another model, options or images: give another --out`,
         );
       });
+  }
+}
+
+/** Whether two records are of one making, in whatever order its options were given. */
+function saysSame(record: string, other: string): boolean {
+  try {
+    return isDeepStrictEqual(JSON.parse(record), JSON.parse(other));
+  } catch {
+    return false; // a record that is damaged
   }
 }
 

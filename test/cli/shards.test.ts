@@ -118,6 +118,12 @@ test('results of another model, option or place are refused, or made anew', asyn
   for (const more of [[], ['--continue'], ['--shard', '2/2']])
     expect(await refused(other, out, ...more)).toMatch(/of another model.*predicted-by\.json.*--overwrite/);
   expect(await refused(model, out, '--shard', '2/2', '--tta')).toMatch(/other options/);
+  // In whatever order options are typed, also of a record of before.
+  const turned = await newFolder();
+  const options = [['--tta', '--mirror-axes', 'x'], ['--precision', 'f32'], ['--uncertainty']];
+  await predict(model, turned, '--shard', '1/2', ...options.flat());
+  await predict(model, turned, '--shard', '2/2', ...options.reverse().flat());
+  expect(await volumes(turned)).toHaveLength(2 * count);
   const moved = join(await temporaryFolder(), 'images');
   await cp(images, moved, { recursive: true });
   const elsewhere = await cli(['predict', model, moved, '--out', out, '--continue']);
