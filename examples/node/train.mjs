@@ -59,7 +59,7 @@ await releaseNodeGpu();
 /** Cases of a Decathlon or nnU-Net data set, or of two folders of images and labels. */
 async function fromFolder(folder) {
   const dataset = await openDatasetFolder(folder, { readText: (source) => readFile(source, 'utf8') });
-  const preprocessing = defaultPreprocessing(dataset.cases[0].images.length);
+  const preprocessing = defaultPreprocessing(dataset.channels.length || dataset.cases[0].images.length);
   const rules = labelRules(dataset);
   const found = [];
   for (const item of dataset.cases) found.push(await prepareCase(item, preprocessing, rules));
