@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { FileEntry } from '../data/case.ts';
-import { volumesAmong } from '../data/dataset.ts';
+import { volumesAmong, withoutPredictions } from '../data/dataset.ts';
 import { filesIn } from '../data/dataset.node.ts';
 import { imagesByCase, type NamedVolume } from '../data/volumes-by-case.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
@@ -49,7 +49,7 @@ export async function jobsOf(
     folders++;
     const { files, warnings } = await filesIn(input, out);
     for (const warning of warnings) io.err(`warning: ${warning}`);
-    const entries = volumesAmong(files);
+    const entries = volumesAmong(withoutPredictions(files));
     if (entries.length === 0)
       throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
     const { volumes, labels } = await imagesByCase(inTheirFolder(entries, files), inChannels, channels);

@@ -216,7 +216,7 @@ function refuse({ alone: [images, labels], ambiguous }: Matching): void {
     throw new InvalidDataset(`Names do not match: ${parts.join('; ')}. Give each pair the same name.`);
 }
 
-/** Cases, and what their channels are called, where the names of several tell that. */
+/** Cases, and what the files of their images are called, where there are several with names. */
 export interface FolderCases {
   readonly cases: UnassignedCase[];
   readonly channels: readonly string[];

@@ -1,7 +1,7 @@
 /**
  * Data sets as lists of cases: Medical Segmentation Decathlon, nnU-Net v2, or images and labels
  * matched by name. Works on a list of named files, so that a folder picked in a browser and a
- * directory in Node (dataset.node.ts) read alike. Nothing here opens a volume.
+ * directory in Node (dataset.node.ts) read alike. Nothing here reads a voxel.
  */
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
@@ -12,6 +12,7 @@ import { fileList, hiddenPattern, type Case, type FileEntry, type UnassignedCase
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { casesByLayout } from './dataset-layout.ts';
 import { matchByName, type LeaveOut } from './dataset-match.ts';
+import { readHeader } from './nifti.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import type { Region } from './regions.ts';
 import { assignSubjects } from './subjects.ts';
@@ -130,6 +131,17 @@ async function fromDescription(
   ];
 }
 
+/** Files without what trainings have segmented: the `predictions` beside the config.json and split.json that they leave. */
+export function withoutPredictions(files: readonly FileEntry[]): FileEntry[] {
+  const paths = new Set(files.map(({ path }) => path));
+  const isOfTraining = (folder: string): boolean =>
+    ['config.json', 'split.json'].every((name) => paths.has(folder + name));
+  return files.filter(
+    ({ path }) =>
+      ![...path.matchAll(/(?<=^|\/)predictions\//g)].some(({ index }) => isOfTraining(path.slice(0, index))),
+  );
+}
+
 const listsCases = (source: Source, read: typeof readText): Promise<boolean> =>
   read(source)
     .then((description) => readDescription(description).training.length > 0)
@@ -187,7 +199,7 @@ export async function openFiles(
   options: DatasetOptions,
   locate?: (path: string, description: Source) => Promise<Source | undefined>,
 ): Promise<Dataset> {
-  const entries = await fromDescription(tidy(files), options);
+  const entries = await fromDescription(withoutPredictions(tidy(files)), options);
   const described = entries.find(({ path }) => path === 'dataset.json');
   const bare = new Bare(options);
   if (described) {
@@ -202,7 +214,19 @@ export async function openFiles(
   }
 
   const { cases, channels } = casesByLayout(entries, bare.leaveOut);
-  return bare.tell(await finish(cases, entries, options, { channels }));
+  const areChannels = channels.length > 0 && (await holdOneEach(cases[0]!.images));
+  return bare.tell(await finish(cases, entries, options, { channels: areChannels ? channels : [] }));
+}
+
+/** Whether each file of an image holds one channel, so that the names of the files are those of its channels. */
+async function holdOneEach(images: readonly Source[]): Promise<boolean> {
+  const counts = images.map((source) =>
+    readHeader(source).then(
+      ({ shape }) => shape[3] ?? 1,
+      () => 1, // told when its turn comes
+    ),
+  );
+  return (await Promise.all(counts)).every((count) => count === 1);
 }
 
 /**
@@ -224,7 +248,8 @@ export async function pairDataset(
   assertOptions('pairDataset', { images: fileList, labels: fileList }, { images, labels });
   assertOptions('pairDataset', datasetEntries, options);
   const bare = new Bare(options);
-  const cases = matchByName(volumesAmong(images), volumesAmong(labels), bare.leaveOut);
+  const [ofImages, ofLabels] = [images, labels].map((files) => volumesAmong(withoutPredictions(files)));
+  const cases = matchByName(ofImages!, ofLabels!, bare.leaveOut);
   return bare.tell(await finish(cases, tidy(images), options, {}));
 }
 

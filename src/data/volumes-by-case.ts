@@ -28,7 +28,8 @@ export interface NamedVolumes {
 /**
  * Images by the name of their case: one file each, or its channels CASE_0000, CASE_0001 …, as nnU-Net names them. In
  * folders below, a folder with the files of one image names the case, as in training; of several folders, other files
- * have the folder's name before their own. Labels beside images are no images.
+ * have the folder's name before their own. Where there is one folder, CASE_0000, CASE_0001 … name their case themselves.
+ * Labels beside images are no images.
  * @param channels of an image
  * @param names of the channels, by which the files of a case's folder are put in order
  * @throws InvalidDataset if channels are not numbered without gaps, or where names do not tell which file is which;
@@ -50,8 +51,8 @@ export async function imagesByCase(
   const isAlone = byFolder(entries).size <= 1;
   const volumes: NamedVolume[] = [];
   for (const [folder, files] of byFolder(images)) {
-    // Where there is one folder, it is a case's if it has labels, too, or the files of several channels.
-    const canBeCase = !isAlone || labels.length > 0 || channels > 1;
+    // Where there is one folder, it is a case's if it has labels, too, or channels whose numbers are not those of a name.
+    const canBeCase = !isAlone || labels.length > 0 || (channels > 1 && !areOfOneName(files));
     const isCase =
       folder !== '' && files.length === channels && canBeCase && !(await areWhole(files, channels));
     const found = isCase
@@ -104,8 +105,7 @@ function inOrder(
   names: readonly string[],
 ): readonly FileEntry[] {
   const stems = files.map(({ path }) => stemOf(path));
-  const isNumbered = stems.every((stem, channel) => stem.endsWith(numbered('', channel)));
-  if (isNumbered || files.length === 1 || names.length !== files.length) return files;
+  if (areNumbered(stems) || files.length === 1 || names.length !== files.length) return files;
   const ends = names.map(words);
   const channelOf = (stem: string): number => {
     const all = words(stem);
@@ -119,6 +119,15 @@ function inOrder(
     `Which channels the files in "${folder}" are cannot be told: they are named ${listed(stems)}, and the channels are, ` +
       `in this order, ${listed(names)}. Give the files these names, or the numbers ${numbered(folder, 0)}, ${numbered(folder, 1)} …`,
   );
+}
+
+const areNumbered = (stems: readonly string[]): boolean =>
+  stems.every((stem, channel) => stem.endsWith(numbered('', channel)));
+
+/** Whether files are NAME_0000, NAME_0001 … of one name. */
+function areOfOneName(files: readonly FileEntry[]): boolean {
+  const stems = files.map(({ path }) => stemOf(path));
+  return areNumbered(stems) && new Set(stems.map(withoutChannel)).size === 1;
 }
 
 /** Whether files hold all of several channels each, by the first of them. */

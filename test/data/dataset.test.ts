@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
 import { openDataset, pairDataset } from '../../src/data/dataset.ts';
 import type { FileEntry } from '../../src/data/case.ts';
-import { readHeader } from '../../src/data/nifti.ts';
+import { readHeader, writeNifti } from '../../src/data/nifti.ts';
 import { random } from '../../src/data/random.ts';
 import { InvalidDataset, UNet3DError } from '../../src/errors.ts';
 import { mutatedJson, mutatedText } from '../../scripts/fuzz/mutations.ts';
@@ -29,6 +29,8 @@ const failure = (promise: Promise<unknown>) =>
       return (error as Error).message;
     },
   );
+
+const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 
 const decathlon = {
   name: 'Hippocampus',
@@ -620,6 +622,31 @@ describe('two folders', () => {
     expect(await textOf(set.cases[1]!.label)).toBe(files[5]);
     const other = [...files.filter((file) => !file.includes('p_2_t1')), 'site/p_2/p_2_dwi.nii'];
     expect(await failure(openDataset(entries(other)))).toMatch(/folders "p_2" hold other images than "p_1"/);
+  });
+
+  test('of files of several channels, the names are not those of channels', async () => {
+    const volume = (...shape: number[]) =>
+      writeNifti({ data: new Float32Array(shape.reduce((a, b) => a * b)), shape, affine: identity });
+    const [one, three] = [await volume(2, 2, 2), await volume(2, 2, 2, 3)];
+    const channelsOf = async (dwi: Uint8Array) => {
+      const files = { adc: one, dwi, seg: one };
+      const all = ['a', 'b'].flatMap((id) =>
+        Object.entries(files).map(([name, source]) => ({ path: `${id}/${name}.nii`, source })),
+      );
+      return (await openDataset(all)).channels;
+    };
+    expect(await channelsOf(one)).toEqual(['adc', 'dwi']);
+    expect(await channelsOf(three)).toEqual([]);
+  });
+
+  test('what trainings have segmented further down is no part of it', async () => {
+    const run = ['config.json', 'split.json', 'predictions/a.nii.gz'].map((name) => `runs/1/${name}`);
+    const files = ['images/a.nii', 'labels/a.nii', 'images/predictions/b.nii', 'labels/b.nii'];
+    const { cases } = await openDataset(entries([...files, ...run]));
+    expect(cases.map(({ id }) => id)).toEqual(['a', 'b']);
+    const below = ['config.json', 'split.json', 'predictions/a.nii'].map((name) => `run/${name}`);
+    const pair = await pairDataset(entries(['a.nii', ...below]), entries(['a.nii', ...below]));
+    expect(pair.cases.map(({ id }) => id)).toEqual(['a']);
   });
 
   // Layouts of public data sets, each as its download unpacks.

@@ -28,6 +28,20 @@ test.each<[string, number, string[], Record<string, string>, string[]]>([
   ['one case, labels beside it', 1, ['p1/scan.nii', 'p1/seg.nii'], { p1: 'p1/scan.nii' }, ['p1/seg.nii']],
   ['labels beside images', 1, ['a.nii', 'a_seg.nii', 'b.nii'], { a: 'a.nii', b: 'b.nii' }, ['a_seg.nii']],
   ['one case of two channels', 2, ['B1/flair.nii', 'B1/t1.nii'], { B1: 'B1/flair.nii B1/t1.nii' }, []],
+  [
+    'one case of numbered channels, alone in a folder of cases',
+    2,
+    ['imagesTs/case7_0000.nii', 'imagesTs/case7_0001.nii'],
+    { case7: 'imagesTs/case7_0000.nii imagesTs/case7_0001.nii' },
+    [],
+  ],
+  [
+    'one case of numbered channels with its label',
+    2,
+    ['B1/scan_0000.nii', 'B1/scan_0001.nii', 'B1/seg.nii'],
+    { B1: 'B1/scan_0000.nii B1/scan_0001.nii' },
+    ['B1/seg.nii'],
+  ],
   ['two files that may be of two cases', 2, ['a.nii', 'b.nii'], { a: 'a.nii', b: 'b.nii' }, []],
   [
     'a folder per case, labels in it',
