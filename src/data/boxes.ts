@@ -1,7 +1,15 @@
 /** Boxes of volumes: cut out, padded, found. On the WASM kernels; every call gives a new array. */
 import { InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
-import { channelsOf, copyLike, load, requireSize, type Fresh, type Three, type Voxels } from './voxels.ts';
+import {
+  channelByChannel,
+  channelsIn,
+  load,
+  requireSize,
+  type Fresh,
+  type Three,
+  type Voxels,
+} from './voxels.ts';
 import { allocate, wasm, type WasmExports } from './wasm.ts';
 
 /** The kernels of wasm/assembly; their definitions stand there. */
@@ -18,14 +26,12 @@ const kernels = (): Kernels => wasm() as Kernels;
 /**
  * out[c][z][y][x] = data[c][z + start z][y + start y][x + start x], 0 outside the data.
  */
-function windowOf<T extends Voxels>(data: T, size: Size3, start: Size3, to: Size3): Fresh<T> {
-  const channels = channelsOf(data, size);
-  const source = load(data);
-  const length = channels * to[0] * to[1] * to[2];
-  const target = allocate(length * data.BYTES_PER_ELEMENT);
-  kernels().window(source, ...size, target, ...to, ...start, channels, data.BYTES_PER_ELEMENT);
-  return copyLike(data, target, length);
-}
+const windowOf = <T extends Voxels>(data: T, size: Size3, start: Size3, to: Size3): Fresh<T> =>
+  channelByChannel(channelsIn(data, size), to, (source) => {
+    const target = allocate(to[0] * to[1] * to[2] * data.BYTES_PER_ELEMENT);
+    kernels().window(source, ...size, target, ...to, ...start, 1, data.BYTES_PER_ELEMENT);
+    return target;
+  });
 
 /**
  * A box of every channel.
@@ -80,10 +86,14 @@ export interface Box {
  * @throws InvalidVolume if the array does not fit its size
  */
 export function nonZeroBox(data: Float32Array, size: Size3): Box | undefined {
-  const channels = channelsOf(data, size);
-  const source = load(data);
+  const boxes = channelsIn(data, size).flatMap((channel) => boxOf(channel, size) ?? []);
+  return boxes.length > 0 ? boxes.reduce(joinBoxes) : undefined;
+}
+
+function boxOf(channel: Float32Array, size: Size3): Box | undefined {
+  const source = load(channel);
   const out = allocate(24);
-  kernels().nonZeroBox(source, ...size, channels, out);
+  kernels().nonZeroBox(source, ...size, 1, out);
   const [x0, y0, z0, x1, y1, z1] = new Int32Array(wasm().memory.buffer, out, 6) as unknown as [
     ...Three,
     ...Three,

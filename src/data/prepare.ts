@@ -3,9 +3,10 @@
  * normalised per channel, resampled to the model's spacing, labels checked. How it is done is plain data (`Preprocessing`) that is
  * stored with the model and replayed at prediction.
  */
-import { InvalidDataset, InvalidVolume } from '../errors.ts';
+import { InvalidDataset, InvalidVolume, OutOfMemory } from '../errors.ts';
 import * as v from 'valibot';
 import { assertOptions, assertValue } from '../options.ts';
+import { floatsFor } from './allocation.ts';
 import { affine, numbers, openObject, text, wholeNumber, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { Case } from './case.ts';
@@ -70,7 +71,7 @@ export interface ArrayVolume {
  * A case of volumes that are read already (the first image canonical): one per channel, or one 4-D volume of all.
  * @param owned nobody else needs the images' arrays, so that one volume may become the case's image in place
  * @throws InvalidDataset if shapes or places differ, a label value is outside the classes or none is known; InvalidVolume if an
- *   image holds voxels that are NaN or infinite
+ *   image holds voxels that are NaN or infinite; OutOfMemory, with the file's name and the spacing, for what is too large
  */
 export function prepareVolumes(
   item: ReadCase,
@@ -88,20 +89,28 @@ export function prepareVolumes(
   // Before resampling, which would spread them.
   images.forEach((image, index) => requireFinite(imageName(item, index), image));
 
-  const box = preprocessing.crop && boxOf(images, shape, imageName(item, 0));
+  const name = imageName(item, 0);
+  const box = preprocessing.crop && boxOf(images, shape, name);
   const from = box?.size ?? shape;
   const target = preprocessing.spacing ?? first.spacing;
   const change = target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
   const to = change ? sizeAtSpacing(from, first.spacing, target) : from;
 
   const cut = images.map(({ data }) => (box ? crop(data, shape, box.start, box.size) : data));
-  let image = cut.length === 1 && (owned || box) ? cut[0]! : joined(cut);
+  let image = cut.length === 1 && (owned || box) ? cut[0]! : joined(cut, name);
   const spline = preprocessing.resampling && splineFor(first.spacing, target);
   const resampled = (): void => {
     if (!change) return;
-    image = spline
-      ? joined(channelsIn(image, channels).map((values) => resampleSpline(values, from, to, spline)))
-      : resampleTo(image, from, to, 'linear');
+    try {
+      image = spline
+        ? joined(
+            channelsIn(image, channels).map((values) => resampleSpline(values, from, to, spline)),
+            `the image of ${channels} channel(s)`,
+          )
+        : resampleTo(image, from, to, 'linear');
+    } catch (error) {
+      throw tooLarge(error, name, [first.spacing, target]);
+    }
   };
   if (preprocessing.order) resampled();
   const hasInside = preprocessing.normalization.includes('z-score inside');
@@ -154,12 +163,21 @@ const channelsIn = (image: Float32Array, count: number): Float32Array[] =>
     image.subarray((channel * image.length) / count, ((channel + 1) * image.length) / count),
   );
 
-/** A new array with all channels. */
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const result = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+/** A new array with all channels. @param name what messages call it */
+function joined(parts: readonly Float32Array[], name: string): Float32Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const result = floatsFor(Float32Array, length, name);
   parts.reduce((at, part) => (result.set(part, at), at + part.length), 0);
   return result;
 }
+
+/** The error of a resampling, with the image and the spacings in front if there is too little memory. */
+const tooLarge = (error: unknown, name: string, spacings: readonly [from: Size3, to: Size3]): unknown => {
+  if (!(error instanceof OutOfMemory)) return error;
+  const [from, to] = spacings.map((spacing) => `${spacing.join(' x ')} mm`);
+  const text = `${name}, of ${from}, does not fit the memory at ${to}: see whether the spacing in its header is right; ${error.message}`;
+  return new OutOfMemory(text, error.planned, error.limit);
+};
 
 /** The error with the case's name in front, if it is about a volume. */
 function named(id: string, error: unknown): unknown {

@@ -1,7 +1,16 @@
 /** Volumes on a grid of another size, on the WASM kernels. Every call gives a new array. */
 import { InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
-import { channelsOf, copyLike, load, requireSize, type Fresh, type Three, type Voxels } from './voxels.ts';
+import {
+  channelByChannel,
+  channelsIn,
+  copyLike,
+  load,
+  requireSize,
+  type Fresh,
+  type Three,
+  type Voxels,
+} from './voxels.ts';
 import { allocate, copyIn, wasm, type WasmExports } from './wasm.ts';
 import { roundHalfEven } from './rounding.ts';
 
@@ -42,19 +51,19 @@ export function resampleTo(
   mode: ResampleMode,
 ): Float32Array<ArrayBuffer>;
 export function resampleTo(data: Voxels, from: Size3, to: Size3, mode: ResampleMode): Fresh<Voxels> {
-  const channels = channelsOf(data, from);
+  const channels = channelsIn(data, from);
   requireSize(to, 'The size to resample to');
   if (data instanceof Uint8Array && mode === 'linear')
     throw new InvalidOption('Labels (Uint8Array) cannot be resampled "linear"; use "nearest".');
   if (to.every((n, axis) => n === from[axis])) return data.slice();
-  const source = load(data);
-  const length = channels * to[0] * to[1] * to[2];
-  const target = allocate(length * data.BYTES_PER_ELEMENT);
-  const scratch = allocate(kernels().linearScratchBytes(from[0], to[0]));
   const nearest = data instanceof Uint8Array ? 'resampleNearestU8' : 'resampleNearestF32';
   const kernel = mode === 'linear' ? 'resampleLinear' : nearest;
-  kernels()[kernel](source, ...from, target, ...to, channels, scratch);
-  return copyLike(data, target, length);
+  return channelByChannel(channels, to, (source) => {
+    const target = allocate(to[0] * to[1] * to[2] * data.BYTES_PER_ELEMENT);
+    const scratch = allocate(kernels().linearScratchBytes(from[0], to[0]));
+    kernels()[kernel](source, ...from, target, ...to, 1, scratch);
+    return target;
+  });
 }
 
 /** A place of an axis between two voxels of another, and the weight of the second. */

@@ -5,6 +5,7 @@
  */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from '../size.ts';
+import { floatsFor } from './allocation.ts';
 import { copyIn, floats, wasm } from './wasm.ts';
 
 /** What volumes and labels are held in. */
@@ -47,12 +48,42 @@ export function channelsOf(data: Voxels, size: Size3): number {
   return channels;
 }
 
+/** What is in WASM memory, as an array of the kind of `like`. */
+const viewLike = (like: Voxels, pointer: number, length: number): Voxels =>
+  like instanceof Uint8Array
+    ? new Uint8Array(wasm().memory.buffer, pointer, length)
+    : floats(pointer, length);
+
 /** A new array of the kind of `like` with what is in WASM memory. */
-export function copyLike<T extends Voxels>(like: T, pointer: number, length: number): Fresh<T> {
-  const { buffer } = wasm().memory;
-  const copy =
-    like instanceof Uint8Array
-      ? new Uint8Array(buffer, pointer, length).slice()
-      : floats(pointer, length).slice();
-  return copy as Fresh<T>;
+export const copyLike = <T extends Voxels>(like: T, pointer: number, length: number): Fresh<T> =>
+  viewLike(like, pointer, length).slice() as Fresh<T>;
+
+/** Each channel of an array on a grid. @throws as `channelsOf` */
+export const channelsIn = <T extends Voxels>(data: T, size: Size3): T[] =>
+  Array.from({ length: channelsOf(data, size) }, (_, channel) => {
+    const voxels = size[0] * size[1] * size[2];
+    return data.subarray(channel * voxels, (channel + 1) * voxels) as T;
+  });
+
+/**
+ * A new array with what becomes of channels, one after the other: no more than one has to fit into WASM memory.
+ * @param to the size that each gets
+ * @param make leaves there what becomes of one that is loaded, and tells where
+ * @throws OutOfMemory
+ */
+export function channelByChannel<T extends Voxels>(
+  channels: readonly T[],
+  to: Size3,
+  make: (source: number) => number,
+): Fresh<T> {
+  const length = to[0] * to[1] * to[2];
+  const made = (channel: T): Voxels => viewLike(channel, make(load(channel)), length);
+  if (channels.length === 1) return made(channels[0]!).slice() as Fresh<T>;
+  const all = channels.length * length;
+  const result =
+    channels[0] instanceof Uint8Array
+      ? new Uint8Array(all)
+      : floatsFor(Float32Array, all, `the volume at ${to.join(' x ')} voxels`);
+  channels.forEach((channel, index) => result.set(made(channel), index * length));
+  return result as Fresh<T>;
 }

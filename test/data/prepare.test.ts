@@ -10,7 +10,7 @@ import { checkedLabels } from '../../src/data/prepare-checks.ts';
 import { fromArrays, prepareCase, type PreparedCase } from '../../src/data/prepare.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
 import { resampleSpline } from '../../src/data/spline.ts';
-import { Aborted, InvalidDataset, InvalidVolume } from '../../src/errors.ts';
+import { Aborted, InvalidDataset, InvalidVolume, OutOfMemory } from '../../src/errors.ts';
 
 const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => i);
 const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
@@ -107,6 +107,17 @@ describe('prepared arrays', () => {
     expect([...cubic.label!.slice(0, 8)]).toEqual([0, 0, 2, 2, 255, 255, 1, 1]);
     expect(cubic.image).toEqual(resampleSpline(image.data, [8, 1, 1], [16, 1, 1]));
     expect(fromArrays('l', image, label, how, { ignoreLabel: 255 }).image[3]).toBe(2.25);
+  });
+
+  test('too large for the memory are refused with their name and both spacings', () => {
+    const grid = { dims: [2, 2, 2], affine: identity.map((value, at) => (at < 15 ? 1e9 * value : value)) };
+    const data = Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    const cubic = { ...plain, spacing: [1e-6, 1e-6, 1e-6] as const, resampling: 'cubic' as const };
+    const make = () => fromArrays('metres', { data, ...grid }, undefined, cubic);
+    expect(make).toThrow(OutOfMemory);
+    expect(make).toThrow(
+      /^Case "metres": the image, of 1000000000 x .* mm, does not fit the memory at 0\.000001 x .*spacing in its header/,
+    );
   });
 
   test('are cropped to what is not zero in some channel, label and all, before anything else', () => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { resampleLabels, resampleSpline, type SplineOptions } from '../../src/data/spline.ts';
 import { random } from '../../src/data/random.ts';
-import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
+import { InvalidOption, InvalidVolume, OutOfMemory } from '../../src/errors.ts';
 import type { Size3 } from '../../src/size.ts';
 
 interface Example extends SplineOptions {
@@ -83,4 +83,5 @@ test('the same size is a copy', () => {
 test('what does not fit is refused', () => {
   expect(() => resampleSpline(new Float32Array(5), [2, 2, 1], [3, 3, 1])).toThrow(InvalidVolume);
   expect(() => resampleSpline(new Float32Array(4), [2, 2, 1], [3, 0.5, 1])).toThrow(InvalidOption);
+  expect(() => resampleSpline(new Float32Array(4), [2, 2, 1], [2 ** 52, 2, 1])).toThrow(OutOfMemory);
 });

@@ -1,6 +1,6 @@
 // The WASM memory over a long data set: as large as the largest volume needs, however many there are.
 import { expect, test } from 'vitest';
-import { nonZeroBox } from '../../src/data/boxes.ts';
+import { crop, nonZeroBox } from '../../src/data/boxes.ts';
 import { percentiles, zScore } from '../../src/data/statistics.ts';
 import { resampleTo } from '../../src/data/resample.ts';
 import type { Size3 } from '../../src/size.ts';
@@ -38,6 +38,30 @@ test('200 volumes need no more memory than the largest of them', () => {
   }
   // Input and output of the largest call, the columns' table, and what the module starts with.
   expect(largest).toBeLessThan(before + 2 * 4 * 61 * 67 * 59 + 2 ** 17);
+});
+
+test('of several channels one after the other is there', () => {
+  const [size, to, channels]: [Size3, Size3, number] = [[64, 64, 40], [70, 70, 20], 4];
+  const one = volume(size);
+  const work = (data: Float32Array) => ({
+    box: nonZeroBox(data, size),
+    cut: crop(data, size, [1, 2, 3], [60, 60, 30]),
+    resampled: resampleTo(data, size, to, 'linear'),
+    nearest: resampleTo(data, size, to, 'nearest'),
+  });
+  const expected = work(one);
+  const before = bytes();
+  const all = new Float32Array(channels * one.length);
+  for (let channel = 0; channel < channels; channel++) all.set(one, channel * one.length);
+  const { box, ...found } = work(all);
+  expect(bytes()).toBe(before);
+  expect(box).toEqual(expected.box);
+  for (const [name, values] of Object.entries(found)) {
+    const own = expected[name as keyof typeof found];
+    expect(values.length).toBe(channels * own.length);
+    for (const channel of [0, channels - 1])
+      expect(values.subarray(channel * own.length, (channel + 1) * own.length)).toEqual(own);
+  }
 });
 
 test('a block that cannot be had is a named error, and later calls work', () => {
