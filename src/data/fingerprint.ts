@@ -37,7 +37,7 @@ export interface Fingerprint {
   };
   /** Number of cases by how their files store the axes, such as "LAS". */
   readonly orientations: Readonly<Record<string, number>>;
-  /** Per channel, medians over the cases. */
+  /** Per channel that all cases have, medians over the cases. */
   readonly intensities: readonly Omit<IntensityFacts, 'notFinite'>[];
   /** Per channel; empty where no case has foreground. */
   readonly foreground: readonly ForegroundFacts[];
@@ -86,7 +86,9 @@ export function fingerprint(cases: readonly CaseFacts[]): Fingerprint {
   const orientations: Record<string, number> = {};
   for (const { orientation } of cases) orientations[orientation] = (orientations[orientation] ?? 0) + 1;
   const keys = ['min', 'max', 'mean', 'deviation', 'percentile005', 'median', 'percentile995'] as const;
-  const intensities = (cases[0]?.intensities ?? []).map((_, channel) => {
+  // Of cases with different numbers of channels, those that all have.
+  const channels = Math.min(...cases.map(({ intensities }) => intensities.length));
+  const intensities = Array.from({ length: channels }, (_, channel) => {
     const of = (key: (typeof keys)[number]): number =>
       median(cases.flatMap((item) => item.intensities[channel]?.[key] ?? []));
     return Object.fromEntries(keys.map((key) => [key, of(key)])) as Record<(typeof keys)[number], number>;

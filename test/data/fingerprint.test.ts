@@ -1,6 +1,6 @@
 // Fingerprint: medians, percentiles and class shares against figures worked out by hand.
 import { expect, test } from 'vitest';
-import { intensityFacts, measureCase, type CaseFacts } from '../../src/data/case-facts.ts';
+import { foregroundSamples, intensityFacts, measureCase, type CaseFacts } from '../../src/data/case-facts.ts';
 import { fingerprint, median } from '../../src/data/fingerprint.ts';
 import type { Volume } from '../../src/data/volume.ts';
 
@@ -86,6 +86,24 @@ test('the summary of two cases', () => {
       { value: 1, cases: 1, share: 2 / 16 },
     ],
   });
+});
+
+test('of cases with different numbers of channels, those that all have are summed up', () => {
+  const facts = (id: string, channels: readonly number[], foreground?: Float32Array[]): CaseFacts => ({
+    ...{ id, subject: id, shape: [2, 1, 1], cropped: [2, 1, 1], spacing: [1, 1, 1], orientation: 'RAS' },
+    intensities: channels.map((value) => intensityFacts(Float32Array.of(value, value + 2), [2, 1, 1])),
+    ...(foreground && { foreground }),
+    hash: '',
+  });
+  const sample = new Float32Array(foregroundSamples).fill(4);
+  for (const cases of [
+    [facts('two', [1, 100]), facts('one', [3], [sample])],
+    [facts('one', [3], [sample]), facts('two', [1, 100])],
+  ]) {
+    const { intensities, foreground } = fingerprint(cases);
+    expect(intensities.map(({ mean }) => mean)).toEqual([3]); // of 2 and 4
+    expect(foreground.map(({ mean }) => mean)).toEqual([4]);
+  }
 });
 
 test('facts of a case, turned: box of what is not zero, and intensities under the label', async () => {
