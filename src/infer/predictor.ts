@@ -90,14 +90,14 @@ export class Predictor {
     const { state, budget, description } = this.model;
     const window = evaluator.windowFor(item.shape, budget);
     this.release(); // one plan at a time has the budget
+    if (window) evaluator.dispose(); // of a case before
     const { loss, predicted } = await (window
       ? this.#evaluateThrough(window, item, evaluator.loss, signal)
       : evaluator.run(item, signal));
     if (!Number.isFinite(loss)) throw await notFinite(state, item.image);
     const mirrored = mirrorings(options).length > 1;
-    const isApart = mirrored || window;
-    if (isApart) evaluator.dispose();
-    const found = isApart ? await this.#labels(item, options) : predicted;
+    if (mirrored) evaluator.dispose();
+    const found = mirrored || window ? await this.#labels(item, options) : predicted;
     const { postprocessing, regions } = description;
     const labels = postprocess ? postprocessed(found, item.shape, postprocessing, regions) : found;
     return { id: item.id, loss, dice: scoredDice(labels, item.label, this.#heads), predicted: labels };

@@ -1,8 +1,9 @@
 /** What a network has learnt on patches it sees through windows of their size again, where its norm would notice. */
 import { expect, test } from 'vitest';
 import { writeNifti } from '../../src/data/nifti.ts';
+import { fromArrays } from '../../src/data/prepare.ts';
 import { Ensemble } from '../../src/ensemble.ts';
-import { UNet3D } from '../../src/unet3d.ts';
+import { UNet3D, type LabelledCase } from '../../src/unet3d.ts';
 import { cases, network } from '../support/calls.ts';
 import { testDevice } from '../support/device.ts';
 import { mostMemory } from '../support/most-memory.ts';
@@ -52,6 +53,23 @@ test('one plan at a time is on the device, from predictions to scores and back',
   const either = Math.max(scoring, predicting);
   expect(await peak(model.evaluate(cases))).toBeLessThanOrEqual(either);
   expect(await peak(model.evaluate(cases, { tta: true }))).toBeLessThanOrEqual(either);
+});
+
+test('a case that goes through windows finds nothing of the one before on the device', async () => {
+  using model = await trained('instance', { patch });
+  const small = fromArrays(
+    'small',
+    { data: image.subarray(0, 64), dims: patch },
+    { data: cases[1].label.subarray(0, 64), dims: patch },
+  ) as LabelledCase;
+  const most = mostMemory(model.gpu);
+  const peak = async (...given: LabelledCase[]): Promise<number> => {
+    await model.evaluate(given);
+    return most();
+  };
+  await peak(small); // what stays is there by then
+  const alone = Math.max(await peak(small), await peak(cases[1]));
+  expect(await peak(small, cases[1])).toBe(alone);
 });
 
 test('on whole volumes, or with batch norm, a volume goes through at once', async () => {
