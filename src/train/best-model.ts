@@ -13,7 +13,7 @@ import { mirroredAxes } from './augmentation.ts';
 /**
  * The best weights that a checkpoint holds, as a model file: what "stop early and keep the best" loads.
  * @param model the same network's model file, whose description is kept; the size that it was trained on is the checkpoint's
- * @returns undefined if the checkpoint has no best weights yet
+ * @returns undefined if the checkpoint has no best weights yet, or is of another network
  * @throws InvalidModel if one of the two is damaged; InvalidOption for what is not bytes
  */
 export async function bestModel(
@@ -65,7 +65,7 @@ function trainedOn(
   };
 }
 
-/** Those under the first prefix that the checkpoint has. */
+/** Those under the first prefix under which the checkpoint has all of the model's. */
 async function weightsOf(
   checkpoint: Uint8Array,
   model: Uint8Array,
@@ -76,11 +76,11 @@ async function weightsOf(
   const { tensors: own, metadata } = readSafetensors(model);
   for (const prefix of prefixes) {
     const tensors = new Map<string, NamedTensor>();
-    for (const name of own.keys()) {
+    for (const [name, { shape }] of own) {
       const tensor = file.tensors.get(`${prefix}${name}`);
-      if (tensor) tensors.set(name, tensor);
+      if (tensor?.shape.join() === shape.join()) tensors.set(name, tensor);
     }
-    if (tensors.size === 0) continue;
+    if (tensors.size < own.size) continue;
     const { identity, patches } = file.metadata;
     if (identity === undefined || !(descriptionKey in metadata)) return writeHashed({ tensors, metadata });
     const { description } = await openModel(model);

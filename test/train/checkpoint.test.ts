@@ -7,9 +7,11 @@ import { kernelChoices } from '../../src/gpu/choices.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import type { ModelState } from '../../src/model/state.ts';
+import { bestModel, lastModel } from '../../src/train/best-model.ts';
 import { checkpointName, loadCheckpoint, progressOf, writeCheckpoint } from '../../src/train/checkpoint.ts';
 import { headerOf, mutatedSafetensors, withHeader } from '../../scripts/fuzz/mutations.ts';
 import { writeHashed } from '../../src/weights/content-hash.ts';
+import { namedTensors } from '../../src/weights/named-tensors.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { memory } from '../support/training.ts';
 
@@ -133,6 +135,29 @@ describe('checkpoints', () => {
     await expect(load(file, file)).rejects.toThrow(
       /and of the one before it: checkpoint\.safetensors\.previous/,
     );
+  });
+
+  test('of a network give models of that network alone', async () => {
+    const fileOf = ({ parameters, statistics }: typeof layout, size: number): Promise<Uint8Array> => {
+      const named = [parameters, statistics].flatMap((entries) => [
+        ...namedTensors(entries, new Float32Array(size)),
+      ]);
+      return writeHashed({ tensors: new Map(named), metadata: {} });
+    };
+    const own = await fileOf(layout, layout.parameterWords);
+    for (const made of [await lastModel(newest, own), await bestModel(newest, own)])
+      expect(readSafetensors(made!).tensors).toEqual(
+        new Map([
+          ...namedTensors(layout.parameters, weights.parameters),
+          ...namedTensors(layout.statistics, weights.statistics),
+        ]),
+      );
+    for (const other of [{ features: [2, 4] }, { features: [2, 3, 4] }, { classes: 3 }]) {
+      const their = layoutParameters(completeConfig({ ...config, ...other }));
+      const model = await fileOf(their, their.parameterWords);
+      expect(await lastModel(newest, model)).toBeUndefined();
+      expect(await bestModel(newest, model)).toBeUndefined();
+    }
   });
 
   test('of another training or a newer version: refused, whatever lies before it', async () => {
