@@ -1,6 +1,6 @@
 /** Trains on through the loss of a GPU device: it is opened again, and the run goes on from what it has kept. */
 import { leads } from '../distributed/ranks.ts';
-import type { DeviceLost } from '../errors.ts';
+import { Aborted, type DeviceLost } from '../errors.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { Model } from '../infer/model.ts';
 import { ModelState } from '../model/state.ts';
@@ -19,6 +19,7 @@ const finer = 8;
 /**
  * Trains; with a checkpoint store, begins again on a new device where the one that this package opened is lost:
  * from the run's own last checkpoint, or before there is one from the weights that it began with.
+ * @throws as `train`; Aborted where it was stopped while the device was lost, which then stays closed
  */
 export async function trainThroughLosses(
   model: Pick<Model, 'state' | 'limits'>,
@@ -34,7 +35,10 @@ export async function trainThroughLosses(
   const record: RunRecord = { kept: false };
   let losses = 0;
   let lost: DeviceLost | undefined;
+  /** Of the store's checkpoint. */
+  let step = 0;
   const tell = (event: TrainingEvent): void => {
+    if (event.type === 'start' || event.type === 'checkpoint') ({ step } = event);
     if (event.type === 'checkpoint' && event.step > 0) losses = 0;
     emit(event);
   };
@@ -58,9 +62,17 @@ export async function trainThroughLosses(
       if (!recovers || ++losses > mostRecoveries) throw gpu.lossError();
       lost = gpu.lossError();
       if (losses > 1) await new Promise((resolve) => setTimeout(resolve, driverRestMs));
+      if (options.signal?.aborted) throw stopped(record, step, lost);
     }
   }
 }
+
+const stopped = ({ kept }: RunRecord, step: number, cause: DeviceLost): Aborted => {
+  const where = kept
+    ? `after the checkpoint of step ${step}; resume to go on`
+    : 'before its first checkpoint';
+  return new Aborted(`training was stopped while the GPU device was lost, ${where}`, { cause });
+};
 
 /** Opens a device in place of the lost one, with the network on it as it is initialised. */
 async function openAgain(model: Pick<Model, 'state' | 'limits'>, caution: number): Promise<void> {

@@ -133,6 +133,35 @@ describe('a lost device', () => {
     expect(await model.save()).toEqual(await whole.save());
   });
 
+  test('stopped while it is lost, training says from where it may go on', async () => {
+    const checkpoint = memory();
+    using model = await onDeviceOfItsOwn(() => UNet3D.create(network));
+    const { gpu } = model;
+    const abort = new AbortController();
+    const recovered: TrainingEvent[] = [];
+    const run = model.fit(cases, {
+      ...options,
+      checkpoint,
+      signal: abort.signal,
+      onEvent: (event) => {
+        if (event.type === 'recovered') recovered.push(event);
+        if (event.type !== 'step' || event.step !== 2) return;
+        abort.abort();
+        gpu.device.destroy();
+      },
+    });
+    const error: unknown = await run.catch((found: unknown) => found);
+    expect(error).toBeInstanceOf(Aborted);
+    expect((error as Aborted).message).toMatch(/after the checkpoint of step 2; resume to go on/);
+    expect(recovered).toEqual([]);
+    const rest = UNet3D.create({ ...network, seed: 77, device: (await testDevice()).device });
+    using resumed = await rest;
+    await resumed.fit(cases, { ...options, checkpoint, resume: true });
+    using whole = await create();
+    await whole.fit(cases, options);
+    expect(await resumed.save()).toEqual(await whole.save());
+  });
+
   test('that is lost again and again is given up, and at once without checkpoints', async () => {
     let opened = 0;
     setAdapterProvider(async () => {
