@@ -34,6 +34,10 @@ export function assertValue(what: string, schema: v.GenericSchema<unknown, unkno
   });
 }
 
+/** Options without those that are undefined, which would stand in the place of defaults. */
+export const definedOf = <T extends object>(options: T): T =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+
 /** A value as messages show it that asked for something else. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return `the text '${value}'`;

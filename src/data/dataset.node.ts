@@ -157,6 +157,6 @@ export async function pairIn(
 ): Promise<Dataset> {
   const name = basename(resolve(images, '..'));
   const [a, b] = [await filesIn(images, except), await filesIn(labels, except)];
-  const dataset = await pairDataset(a.files, b.files, { name, ...options });
+  const dataset = await pairDataset(a.files, b.files, { ...options, name: options.name ?? name });
   return { ...dataset, warnings: [...dataset.warnings, ...a.warnings, ...b.warnings] };
 }

@@ -1,5 +1,6 @@
 /** A configuration checked, and brought into the one form that equal networks have. */
 import { InvalidOption } from '../errors.ts';
+import { definedOf } from '../options.ts';
 import { brief, held, openObject } from '../schema.ts';
 import { configEntries, listTexts } from './config-entries.ts';
 import { usual, type UNet3DConfig } from './config.ts';
@@ -38,9 +39,6 @@ export function completeConfig(
   });
   return { ...basic, ...Object.fromEntries(unusual) } as UNet3DConfig;
 }
-
-const definedOf = (entries: object): object =>
-  Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
 /** What architectures have, and what may be chosen of those but the usual one besides channels, classes and features. */
 const architectures = {

@@ -117,7 +117,7 @@ export function curves(
   } = {},
 ): Picture {
   if (history.length === 0) throw new InvalidOption('Curves need at least one epoch, got none: train first.');
-  const { loss, dice, learningRate } = historySeries(history, { labels: [], ...options });
+  const { loss, dice, learningRate } = historySeries(history, { ...options, labels: options.labels ?? [] });
   const panels = [
     { title: 'Loss', series: loss },
     { title: 'Dice on validation', series: dice, range: [0, 1] as const },

@@ -229,7 +229,7 @@ export function sliceGif(
     ...(prediction && { prediction }),
   };
   const wanted = truth && prediction ? (['truth', 'prediction', 'overTruth'] as const) : undefined;
-  const prepared = prepare(entry, { panel: 200, ...options }, wanted);
+  const prepared = prepare(entry, { ...options, panel: options.panel ?? 200 }, wanted);
   const items = legendOf([prepared], options.labels);
   const { columns, view, width: panelWidth, height } = prepared;
   const width = Math.max(260, columns.length * (panelWidth + gap) - gap + 2 * margin);

@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import { random, type Random } from '../data/random.ts';
-import { assertOptions } from '../options.ts';
+import { assertOptions, definedOf } from '../options.ts';
 import { finite, numberFrom, object, size3, triple, type Schema } from '../schema.ts';
 import { allAxes, type Axis, type Size3 } from '../size.ts';
 import {
@@ -103,7 +103,7 @@ export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augment
     lowResolution: { probability: 0.25, perChannel: 0.5, share: [0.5, 1] },
     invertedGamma: { probability: 0.1, exponent: [0.7, 1.5] },
     gamma: { probability: 0.3, exponent: [0.7, 1.5] },
-    ...changes,
+    ...definedOf(changes),
   };
 }
 

@@ -73,7 +73,8 @@ export function adam(options: AdamOptions = {}): Optimizer {
  */
 export function adamW(options: AdamOptions = {}): Optimizer {
   assertOptions('adamW', adamEntries, options);
-  return { ...adam({ weightDecay: 0.01, ...options }), kind: 'adamw' };
+  const { weightDecay = 0.01, ...rest } = options;
+  return { ...adam({ ...rest, weightDecay }), kind: 'adamw' };
 }
 
 /** PyTorch's, under its names. */

@@ -17,6 +17,10 @@ describe('drawSample', () => {
     expect(new Set(others).size).toBe(4);
   });
 
+  test('entries that are undefined are left to their defaults', () => {
+    expect(nnunetAugmentation({ mirror: undefined } as object)).toEqual(nnunetAugmentation());
+  });
+
   test("nnU-Net's rates", () => {
     const share = (has: (index: number) => boolean) =>
       draws.filter((_, index) => has(index)).length / draws.length;
