@@ -79,6 +79,12 @@ export class StepBatches {
     return this.#ask(step).wait(makeRoom);
   }
 
+  /** Waits for the batches of a step that `take` will be asked for. */
+  async ready(step: number, makeRoom: () => void): Promise<void> {
+    const batches = await this.take(step, makeRoom);
+    this.#ahead = { step, wait: () => Promise.resolve(batches) };
+  }
+
   #ask(step: number): Asked {
     const wait = this.asking();
     const batches = this.#of(step);

@@ -4,7 +4,7 @@ import { InvalidModel } from '../errors.ts';
 import { ignored } from '../data/patches.ts';
 import { Evaluator } from '../infer/evaluator.ts';
 import type { ModelState } from '../model/state.ts';
-import { firstDifference, loadCheckpoint, type CheckpointStore } from './checkpoint.ts';
+import { firstDifference, loadCheckpoint, type Checkpoint, type CheckpointStore } from './checkpoint.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
 import type { BatchSource, FitOptions } from './fit.ts';
 import { chooseKernels } from './kernels.ts';
@@ -79,7 +79,12 @@ export async function train(
     throw new InvalidModel(
       "the store holds another training's checkpoint in place of this one's: train again, with a store for each training",
     );
-  if (found) Object.assign(record, { kept: true, id: found.run });
+  const { inChannels: channels } = state.config;
+  const batches = new StepBatches(source, { accumulate, augmentation, seed, channels, ranks }, asking);
+  if (found) {
+    assertSameEpochs(found, batches, options.epochs);
+    Object.assign(record, { kept: true, id: found.run });
+  }
   const coarserTruth = found?.coarserTruth ?? 'nearest';
   const sessionOptions: SessionOptions = {
     size: source.size,
@@ -104,8 +109,6 @@ export async function train(
   );
   const looking = new Evaluator(state, loss, { trained: { inputSize: source.size } });
   assertValidationFits(looking, validation, options.validationWindow);
-  const { inChannels: channels } = state.config;
-  const batches = new StepBatches(source, { accumulate, augmentation, seed, channels, ranks }, asking);
   let session: TrainingSession | undefined;
   try {
     session = await TrainingSession.create(state, sessionOptions);
@@ -118,6 +121,25 @@ export async function train(
     session?.dispose();
     state.releaseTraining();
   }
+}
+
+/**
+ * @throws InvalidModel for a checkpoint whose epochs are of other lengths than those of now, as far as its step tells: the
+ * end of its epoch, or of the training, would never come
+ */
+function assertSameEpochs(
+  { progress: { step, history } }: Checkpoint,
+  { stepsPerEpoch, source }: StepBatches,
+  epochs: number,
+): void {
+  const ended = history.length;
+  const last = Math.min(ended + 1, epochs) * stepsPerEpoch;
+  if (step >= ended * stepsPerEpoch && step <= last) return;
+  throw new InvalidModel(
+    `the checkpoint is of another training: ${ended} of its epochs had ended by step ${step}, and now an epoch has ` +
+      `${stepsPerEpoch} step(s), of ${source.batchesPerEpoch} batch(es); resume with as many batches in an epoch as before, ` +
+      'or start in another folder',
+  );
 }
 
 const isForeground = (label: number): boolean => label !== 0 && label !== ignored;

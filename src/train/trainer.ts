@@ -10,7 +10,7 @@ import { Evaluator } from '../infer/evaluator.ts';
 import { tiles } from '../infer/window.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
-import { stepsInFlight, updateArray, type StepValues } from '../ops/optimizer.ts';
+import { gradientPrecision, stepsInFlight, updateArray, type StepValues } from '../ops/optimizer.ts';
 import type { TakenVoxel } from '../ops/pool.ts';
 import {
   checkpointName,
@@ -124,7 +124,7 @@ export class Trainer {
     else await this.#initialise();
     await this.#assertSameWeights();
     this.#start();
-    if (!found) await this.#save(); // in place of another training's
+    if (!found) await this.#begin();
     const { earlyStopping } = this.#options;
     for (;;) {
       if (this.#step === (this.#history.length + 1) * this.#stepsPerEpoch) await this.#endEpoch();
@@ -149,20 +149,33 @@ export class Trainer {
     return { trained: { inputSize: this.#parts.batches.source.size }, averaged: this.#averaged };
   }
 
-  #restore({ weights, average, first, second, lossScale, progress, best }: Checkpoint): void {
+  /** Saves in place of another training, where nothing keeps the first step from being taken. @throws Aborted */
+  async #begin(): Promise<void> {
+    const { session, batches } = this.#parts;
+    await batches.ready(this.#step, () => session.release());
+    await assertWanted(this.#options);
+    await this.#save();
+  }
+
+  #restore({ weights, average, first, second, lossScale, progress, best, kernels }: Checkpoint): void {
     const { state } = this.#parts;
+    const { keepBest = true, validation = [] } = this.#options;
     state.writeWeights(weights);
     if (average) state.writeWeights(average, { averaged: this.#averaged });
     state.write('optimizer.first', first);
     state.write('optimizer.second', second);
-    state.write('lossScale', lossScale);
+    // Else it stays as the session begins with it.
+    const isScaled = [kernels ?? state.kernels, state.kernels].every(
+      (choices) => gradientPrecision(state.precision, choices) === 'f16',
+    );
+    if (isScaled) state.write('lossScale', lossScale);
     state.write('update', updateArray(progress));
     this.#step = this.#firstStep = progress.step;
     this.#counts = { applied: progress.applied, skipped: progress.skipped };
     this.#history = [...progress.history];
     this.#epochLosses = [...progress.epochLosses];
     this.#secondsBefore = progress.seconds;
-    this.#best = best;
+    this.#best = keepBest && validation.length > 0 ? best : undefined;
     this.#isKept = true;
     this.#parts.changed();
   }

@@ -17,7 +17,7 @@ import type { Concession } from '../model/concessions.ts';
 import { sizeMultiple } from '../model/sizes.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { lossOfHeads, lossShape, weightedDice } from '../model/losses.ts';
-import { assertValue } from '../options.ts';
+import { assertValue, definedOf } from '../options.ts';
 import { openObject } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import { sidedName } from '../data/sides.ts';
@@ -82,7 +82,14 @@ export async function trainModel(
   { emit, changed, asking }: TrainingHooks,
 ): Promise<TrainingResult> {
   await assertWanted(options);
-  const { batchSize, concessions = ['checkpointing'], patch, oversample, through, ...rest } = given(options);
+  const {
+    batchSize,
+    concessions = ['checkpointing'],
+    patch,
+    oversample,
+    through,
+    ...rest
+  } = definedOf(options);
   const own = isBatchSource(training);
   const { budget } = model;
   const { config, gpu } = model.state;
@@ -170,10 +177,6 @@ export async function trainModel(
   }
 }
 
-/** Without those that are undefined, which would stand in the place of defaults. */
-const given = <T extends object>(options: T): T =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
-
 /** Of what may be given up, that which leaves the batches as they are. */
 const untouchedBatches = (allowed: 'auto' | readonly Concession[]): Concession[] =>
   (['float16', 'checkpointing'] as const).filter((name) => allowed === 'auto' || allowed.includes(name));
@@ -182,7 +185,7 @@ const untouchedBatches = (allowed: 'auto' | readonly Concession[]): Concession[]
 type Cut = { readonly [Name in keyof BatchOptions]: BatchOptions[Name] | undefined };
 
 function batchesOf(cases: readonly PreparedCase[], config: UNet3DConfig, cut: Cut): PatchBatches {
-  const options = given(cut) as BatchOptions;
+  const options = definedOf(cut) as BatchOptions;
   return trainingBatches(casesInMemory(cases), { ...options, multiple: sizeMultiple(config) });
 }
 
@@ -191,7 +194,10 @@ const batchSchema = openObject({
   label: v.instance(Uint8Array, 'a Uint8Array [sample][z][y][x], 255 where it is not known'),
 });
 
-/** The caller's batches, whose labels are looked at as they come. */
+/**
+ * The caller's batches, whose labels are looked at as they come. They are copied: the caller may fill the same arrays anew
+ * for the next batch, which is asked for before this one is on the device.
+ */
 function checkedBatches(source: BatchSource, classes: number): BatchSource {
   return {
     size: source.size,
@@ -201,10 +207,11 @@ function checkedBatches(source: BatchSource, classes: number): BatchSource {
     identity: source.identity,
     async batch(epoch, index) {
       const batch = await source.batch(epoch, index);
+      const { image, label } = batch;
       const name = `Batch ${index} of epoch ${epoch}`;
       assertValue(name, batchSchema, batch);
-      requireClasses(name, batch.label, classes);
-      return batch;
+      requireClasses(name, label, classes);
+      return { image: image.slice(), label: label.slice() };
     },
   };
 }

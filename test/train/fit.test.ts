@@ -6,11 +6,16 @@ import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { nnunetAugmentation, type Augmentation } from '../../src/train/augmentation.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import type { BatchSource } from '../../src/train/fit.ts';
-import { adam } from '../../src/train/optimizers.ts';
+import { lastModel } from '../../src/train/best-model.ts';
+import { checkpointName } from '../../src/train/checkpoint.ts';
+import { adam, adamW } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
+import { previousName } from '../../src/files/store.ts';
+import { writeHashed } from '../../src/weights/content-hash.ts';
 import { readModel } from '../../src/weights/model-file.ts';
+import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { alteredDevice } from '../support/altered-device.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';
@@ -49,6 +54,14 @@ describe('fit', () => {
     const rest = await resumed.fit(cases, { ...options, checkpoint, resume: true });
     expect(rest.history.map(({ loss }) => loss)).toEqual(result.history.map(({ loss }) => loss));
     expect(await resumed.save()).toEqual(expected);
+
+    // Where none are to be the best, those of before are not, either.
+    for (const more of [{ keepBest: false }, { validation: [] }]) {
+      const last = await resumed.fit(cases, { ...options, ...more, checkpoint, resume: true });
+      expect(last).toMatchObject({ bestEpoch: 2, bestDice: NaN });
+      const file = await lastModel(checkpoint.files.get(checkpointName)!, expected);
+      expect((await readModel(await resumed.save())).weights).toEqual((await readModel(file!)).weights);
+    }
   });
 
   test('stopped while it validates, it keeps the steps of the epoch', async () => {
@@ -84,6 +97,18 @@ describe('fit', () => {
     const load = () => (abort.abort(), Promise.resolve(undefined));
     const stopped = { ...late, checkpoint: { ...checkpoint, load }, resume: true, signal: abort.signal };
     await expect(model.fit(cases, stopped)).rejects.toThrow('training was stopped before it began');
+    // While that it starts is told, and while its first batch is made.
+    const inner = trainingBatches(casesInMemory(cases), { batchSize: 1, multiple: 2 });
+    for (const when of ['start', 'batch'] as const) {
+      const abort = new AbortController();
+      const onEvent = ({ type }: TrainingEvent) => type === when && abort.abort();
+      const batch = (epoch: number, index: number) => {
+        if (when === 'batch') abort.abort();
+        return inner.batch(epoch, index);
+      };
+      const run = model.fit({ ...inner, batch }, { epochs: 1, checkpoint, onEvent, signal: abort.signal });
+      await expect(run).rejects.toThrow('training was stopped before it began');
+    }
     expect(checkpoint.files).toEqual(files);
     expect(model.description).toEqual(description);
   });
@@ -145,6 +170,32 @@ describe('fit', () => {
     await expect(other).rejects.toThrow(/epochs was 1 and is 2/);
   });
 
+  test("a caller's batches may come in the same arrays, and go on only in epochs of the same length", async () => {
+    using model = await create();
+    const inner = trainingBatches(casesInMemory(cases), { batchSize: 1, multiple: 2 });
+    const checkpoint = memory();
+    const given: TrainingOptions = { epochs: 2, accumulate: 2, checkpoint };
+    await model.fit(inner, given);
+    using again = await create();
+    const held = await inner.batch(0, 0);
+    const refilled: BatchSource = {
+      ...inner,
+      async batch(epoch, index) {
+        const { image, label } = await inner.batch(epoch, index);
+        held.image.set(image);
+        held.label.set(label);
+        return held;
+      },
+    };
+    await again.fit(refilled, given);
+    expect(await again.save()).toEqual(await model.save());
+
+    for (const batchesPerEpoch of [1, 2, 6])
+      await expect(again.fit({ ...inner, batchesPerEpoch }, { ...given, resume: true })).rejects.toThrow(
+        /2 of its epochs had ended by step 4, and now an epoch has [13] step\(s\).*as many batches in an epoch/,
+      );
+  });
+
   test('one that is refused leaves the model as it was described', async () => {
     using model = await create();
     const checkpoint = memory();
@@ -169,7 +220,10 @@ describe('fit', () => {
     });
     model.describe({ postprocessing: { largestComponent: [1] } });
     const before = model.description;
-    await expect(model.fit(failing(0), { epochs: 1 })).rejects.toThrow('no file');
+    const checkpoint = memory();
+    checkpoint.files.set('checkpoint.safetensors', new Uint8Array(1));
+    await expect(model.fit(failing(0), { epochs: 1, checkpoint })).rejects.toThrow('no file');
+    expect(checkpoint.files.get('checkpoint.safetensors')).toHaveLength(1);
     expect(model.description).toEqual(before);
     await expect(model.fit(failing(1), { epochs: 1 })).rejects.toThrow('no file');
     expect(model.description).toMatchObject({ inputSize: inner.size, postprocessing: undefined });
@@ -226,6 +280,8 @@ describe('fit', () => {
   });
 
   test('options that are undefined are left to their defaults', async () => {
+    expect(adamW({ weightDecay: undefined } as object)).toEqual(adamW());
+    expect(adamW().weightDecay).toBe(0.01);
     using model = await create();
     await model.fit(cases, { ...options, epochs: 1 });
     using other = await create();
@@ -262,6 +318,26 @@ describe('fit', () => {
     using resumed = await create();
     await resumed.fit(cases, { ...settings, checkpoint, resume: true });
     expect(await resumed.save()).toEqual(await whole.save());
+  });
+
+  test('float32: the loss scale of a checkpoint is nothing to go on with', async () => {
+    using whole = await create();
+    const checkpoint = memory();
+    await whole.fit(cases, { ...options, epochs: 2, checkpoint });
+    const { tensors, metadata } = readSafetensors(
+      checkpoint.files.get(previousName(checkpointName))!,
+      'a checkpoint',
+    );
+    const lossScale = { shape: [2], data: new Float32Array([4096, 7]) };
+    checkpoint.files.set(
+      checkpointName,
+      await writeHashed({ tensors: new Map([...tensors, ['lossScale', lossScale]]), metadata }),
+    );
+    using resumed = await create();
+    await resumed.fit(cases, { ...options, epochs: 2, checkpoint, resume: true });
+    expect(await resumed.save()).toEqual(await whole.save());
+    const now = readSafetensors(checkpoint.files.get(checkpointName)!, 'a checkpoint');
+    expect([...now.tensors.get('lossScale')!.data]).toEqual([1, 0]);
   });
 
   test('what may be given up for memory is given up in order, and told', async () => {
