@@ -207,11 +207,10 @@ function checkedBatches(source: BatchSource, classes: number): BatchSource {
     identity: source.identity,
     async batch(epoch, index) {
       const batch = await source.batch(epoch, index);
-      const { image, label } = batch;
       const name = `Batch ${index} of epoch ${epoch}`;
       assertValue(name, batchSchema, batch);
-      requireClasses(name, label, classes);
-      return { image: image.slice(), label: label.slice() };
+      requireClasses(name, batch.label, classes);
+      return { image: batch.image.slice(), label: batch.label.slice() };
     },
   };
 }
