@@ -575,7 +575,7 @@ test('a project with images has each scan that is drawn on once, and elsewhere t
   const run = {
     ...{ id: crypto.randomUUID(), name: 'a round', started: new Date(), data: data.id, dataName: data.name },
     ...{ cases: [{ id, part: 'train' as const }], labels: first.state.labels, ignoreLabel: 255, channels: 1 },
-    ...{ channelNames: [], history: [], settings: first.state.settings },
+    ...{ channelNames: [], history: [], settings: { ...first.state.settings, classWeights: [] } },
     preprocessing: first.state.preprocessing,
   };
   await keepRun(run, data);
@@ -711,7 +711,7 @@ test('files of the same name and size that a project only names are told apart b
     {
       ...{ id: crypto.randomUUID(), name: 'a round', started: new Date(), data: 'data', dataName: 'scans' },
       ...{ cases, labels: ['background', 'lesion'], ignoreLabel: undefined, channels: 1, channelNames: [] },
-      ...{ history: [], settings, preprocessing },
+      ...{ history: [], settings: { ...settings, classWeights: [] }, preprocessing },
     },
     data,
   );

@@ -7,6 +7,7 @@ import {
   chooseDefaults,
   divide,
   plan,
+  rarityWeights,
   restoreSettings,
 } from '../../examples/browser/src/planning.ts';
 import { choicesOf, state, type PageCase, type Settings } from '../../examples/browser/src/state.ts';
@@ -91,8 +92,8 @@ test('what a person has chosen is kept when the same data are looked at again, a
     epochs: 60,
     features: [8, 16, 32],
     batchSize: 1,
-    classWeights: [1 / 3, 2 / 3],
   });
+  expect(rarityWeights()).toEqual([1 / 3, 2 / 3]);
   choose({ epochs: 3, features: [8, 16], patch: [4, 4, 4], learningRate: 0.5 });
   await take(6, 6);
   divide();
@@ -143,13 +144,22 @@ test('names of classes that are given later decide, too, also after a training w
   nameClasses(['background', 'left hippocampus']);
   expect(state.settings.augmentation).toBe('sides kept');
   state.labels = [];
-  restoreSettings({ ...state.settings, augmentation: 'mirrored' }, undefined);
+  const trained: Settings = { ...state.settings, classWeights: [0.5, 0.5], augmentation: 'mirrored' };
+  restoreSettings(trained, undefined);
   nameClasses(['background', 'left hippocampus']);
   expect(state.settings.augmentation).toBe('sides kept');
   // What a person had chosen against the names stays chosen.
-  restoreSettings({ ...state.settings, augmentation: 'mirrored' }, undefined);
+  restoreSettings(trained, undefined);
   nameClasses(['background', 'right hippocampus']);
   expect(state.settings.augmentation).toBe('mirrored');
+});
+
+test('a class that is added before anything is drawn of it has a weight, as the rarest', async () => {
+  await take(2, 2);
+  divide();
+  chooseDefaults(software, []);
+  nameClasses(['background', 'liver', 'class 2']);
+  expect(rarityWeights()).toEqual([1 / 6, 2 / 6, 3 / 6]);
 });
 
 test('what turns bring into a patch is planned for', async () => {

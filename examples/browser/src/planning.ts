@@ -84,7 +84,8 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
   state.decision = nnunetPreprocessing(print, channels);
   state.preprocessing = state.decision.preprocessing;
   const shape = largestShape();
-  const { settings, chosen } = state;
+  const { chosen } = state;
+  const settings = (state.settings = { ...state.settings });
   const software = device?.software ?? true;
   // Three halvings of a short axis leave nothing to see.
   settings.features = software ? [8, 16, 32] : [16, 32, 64, 128].slice(0, Math.min(...shape) < 24 ? 3 : 4);
@@ -101,7 +102,6 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
   const steps = wantedSteps[software ? 'software' : 'hardware'];
   const batchSize = chosen.batchSize ?? settings.batchSize;
   settings.epochs = Math.min(200, Math.max(8, Math.round((steps * batchSize) / Math.max(1, training))));
-  settings.classWeights = rarityWeights();
   settings.precision = 'f32';
   settings.checkpointing = false;
   chooseAugmentation();
@@ -128,8 +128,8 @@ export function forgetDecision(): void {
 
 /** Settings as of a training. @param preprocessing where that is its own */
 export function restoreSettings(settings: Settings, preprocessing: Preprocessing | undefined): void {
-  state.settings = structuredClone(settings);
-  const { augmentation, ...others } = choicesOf(settings);
+  state.settings = choicesOf(settings);
+  const { augmentation, ...others } = state.settings;
   // What follows from the names of classes goes on doing so.
   state.chosen = augmentation === usualAugmentation() ? others : { augmentation, ...others };
   if (preprocessing) state.preprocessing = structuredClone(preprocessing);
@@ -156,8 +156,11 @@ export function settingsOf({ config: { features }, size, batch, precision, check
   };
 }
 
-/** 1 for the most frequent class, 2 for the next and so on, divided by their sum; regions weigh the same. */
-function rarityWeights(): number[] {
+/**
+ * Weights in a loss, by the classes as they are now: 1 for the most frequent, 2 for the next and so on, divided by their
+ * sum; regions weigh the same.
+ */
+export function rarityWeights(): number[] {
   if (state.regions) return state.regions.map(() => 1 / state.regions!.length);
   const count = classCount();
   const shares = new Map(state.report?.fingerprint?.classes.map(({ value, share }) => [value, share]));
@@ -231,7 +234,7 @@ export function plan(device: DeviceFacts): Planned {
   const wish = { config: network, size, batch, precision, checkpointing };
   const planner = {
     limits: device.limits,
-    loss: lossShape(lossOf(settings, state.regions), network.classes),
+    loss: lossShape(lossOf({ classWeights: rarityWeights() }, state.regions), network.classes),
     optimizer: adam(),
     ...augmentedStep(settings.augmentation, largestShape()),
     freeze: state.beginning?.freeze,

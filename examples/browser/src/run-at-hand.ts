@@ -6,7 +6,7 @@ import { KeptModel } from './kept-model.ts';
 import type { DataRecord, RunRecord } from './kept/database.ts';
 import { claim, dataKey, forget, keptData, keptRun, remember, removeRun, updateRun } from './kept/runs.ts';
 import { modelName, startName } from './kept/run-files.ts';
-import { channelCount, classCount } from './planning.ts';
+import { channelCount, classCount, rarityWeights } from './planning.ts';
 import { openAlone } from './opening.ts';
 import { givesUpQueue, stopQueue } from './segmenting.ts';
 import { releaseCases } from './prepared-cases.ts';
@@ -80,7 +80,7 @@ export async function begin(given?: Given): Promise<void> {
       ignoreLabel,
       channels: channelCount(),
       channelNames: [...state.channels],
-      settings: structuredClone({ ...settings, features: [...features] }),
+      settings: structuredClone({ ...settings, features: [...features], classWeights: rarityWeights() }),
       preprocessing: structuredClone(given?.preprocessing ?? preprocessing),
       ...(given && { continues: true, from: structuredClone(given.from) }),
       history: [],

@@ -22,6 +22,7 @@ export interface PageCase extends Case {
   part: 'train' | 'validation' | 'unused';
 }
 
+/** What a training was begun with. */
 export interface Settings {
   epochs: number;
   batchSize: number;
@@ -42,7 +43,7 @@ export interface Settings {
   classWeights: number[];
 }
 
-/** Settings that a person can choose: the weights of classes follow from the data. */
+/** Settings that a person can choose: the weights of classes follow from the data when a training begins. */
 export type Choices = Omit<Settings, 'classWeights'>;
 
 /** What was found of a class or region. */
@@ -84,7 +85,8 @@ export interface State {
   report: DatasetReport | undefined;
   /** Names of the channels, where the data set tells them. */
   channels: readonly string[];
-  settings: Settings;
+  /** Another object where others come than a person chooses one by one: from the data, or from a training. */
+  settings: Choices;
   /** What of the settings a person has chosen for these data: no default takes its place. */
   chosen: Partial<Choices>;
   /** How the next training begins with the open network; undefined where it begins with new weights. */
@@ -126,7 +128,6 @@ export const state: State = {
     checkpointing: false,
     augmentation: undefined,
     seed: 0,
-    classWeights: [],
   },
   chosen: {},
   beginning: undefined,

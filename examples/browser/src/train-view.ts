@@ -15,16 +15,16 @@ export function trainView(toUse: () => void, findDrawings: () => Promise<void>):
   const page = el('div');
   let shown: Run | 'nothing' | 'settings' | undefined;
   let panel: View | undefined;
-  let { report, model } = state;
+  let { report, model, settings } = state;
 
   function draw(): void {
     const ready = state.cases.some(({ part }) => part === 'train');
     const next = state.run ?? (ready ? 'settings' : 'nothing');
-    // Labels that were drawn, and a model that is being opened, may come when the settings are shown already.
-    const isNew = next === 'settings' && (report !== state.report || model !== state.model);
-    if (next === shown && !isNew) return;
+    // Labels that were drawn, a model that is being opened, and settings of a training may come when these are shown.
+    const isNew = report !== state.report || model !== state.model || settings !== state.settings;
+    if (next === shown && !(next === 'settings' && isNew)) return;
     shown = next;
-    ({ report, model } = state);
+    ({ report, model, settings } = state);
     panel?.dispose();
     panel = undefined;
     if (next === 'nothing')
