@@ -185,6 +185,29 @@ test('of a file with several volumes, a model for one image is given what the pe
   await vi.waitFor(() => expect(queue.status).toBe(''), { timeout: 60_000 });
 });
 
+test('a damaged file with several volumes is told, and the others are segmented', async () => {
+  openModel(model(), 'a model');
+  const [whole, damaged] = await Promise.all([scan('a.nii', 5), scan('b.nii', 5)]);
+  answers.push('first');
+  const done = enqueue(entries([new File([damaged.slice(0, 400)], 'b.nii'), whole]));
+  await isAt(1);
+  asked[0]!.end();
+  await done;
+  await vi.waitFor(() => expect(queue.status).toBe(''), { timeout: 60_000 });
+  expect(names()).toEqual(['a.nii.gz']);
+  expect(queue.problems).toEqual([expect.stringMatching(/^b\.nii is truncated/)]);
+});
+
+test('a drop that cannot be read at all leaves no status behind', async () => {
+  openModel(model(), 'a model');
+  const source = new File([], 'IM_1');
+  source.slice = () => Object.assign(new Blob(), { text: () => Promise.reject(new Error('it is gone')) });
+  const looking = enqueue([{ path: 'IM_1', source }]);
+  queue.status = 'Looking at the files'; // as it is said after some time
+  await expect(looking).rejects.toThrow('it is gone');
+  expect(queue.status).toBe('');
+});
+
 test('volumes that were given are not segmented where that was stopped before it began', async () => {
   openModel(model(), 'a model');
   const given = entries([await scan('plain.nii'), await scan('times.nii', 5)]);

@@ -146,6 +146,28 @@ export class BusyLine {
   }
 }
 
+/** Says something in an element: what is live is read out again with each text that it is given, also the same. */
+export function say(element: Element, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** A line of which one part is read out where it changes; how far something is, which changes often, is seen alone. */
+export class ProgressLine {
+  readonly #said = el('span', { role: 'status' });
+  readonly #seen = el('span');
+  readonly element: HTMLElement;
+
+  constructor(className = '') {
+    this.element = el('p', { className }, this.#said, this.#seen);
+  }
+
+  /** @param progress is seen behind what is read out */
+  tell(text: string, progress = ''): void {
+    say(this.#said, text);
+    say(this.#seen, progress);
+  }
+}
+
 /** Something to be read above all views: what went wrong, or what there is to decide. */
 export function notice(className: '' | 'error', ...content: readonly Child[]): HTMLElement {
   const role = className === 'error' ? 'alert' : undefined;

@@ -11,6 +11,8 @@ import {
   fill,
   lengthy,
   modelFileName,
+  ProgressLine,
+  say,
   swatch,
 } from './dom.ts';
 import { drawnNames, scoredNames, scoredValues, type Run } from './run.ts';
@@ -21,15 +23,47 @@ import { cancel, goOn, pause, skipTuning, stop } from './training.ts';
 import type { View } from './view.ts';
 import { legend, opacitySlider } from './viewer.ts';
 
+/** What is told of a training: its phase and epoch, which are read out, and how far it is in these. */
+function told({ phase, record, progress }: Run): [text: string, progress?: string] {
+  const { history, best } = record;
+  const { epochs } = record.settings;
+  const { step, totalSteps, loss, etaMs, gpuBytes, tuning } = progress;
+  const epoch = `epoch ${Math.min(progress.epoch + 1, epochs)} of ${epochs}`;
+  const at = `, step ${step} of ${totalSteps}`;
+  switch (phase) {
+    case 'preparing':
+      return ['Preparing the cases', totalSteps > 0 ? `: ${step} of ${totalSteps}` : ''];
+    case 'running':
+      if (Number.isFinite(loss))
+        return [
+          `Training: ${epoch}`,
+          `${at}, loss ${digits(loss)}, ${duration(etaMs)} to go, ${formatBytes(gpuBytes)} on the GPU`,
+        ];
+      return tuning
+        ? [
+            'Measuring how to compute fastest on this GPU, once, a minute at most',
+            `: ${tuning.done} of ${tuning.passes} parts of the network`,
+          ]
+        : ['Starting: making the GPU ready'];
+    case 'pausing':
+      return ['Finishing the step and saving'];
+    case 'paused':
+      return [`Paused at ${epoch}${at}.`];
+    case 'done': {
+      const kept = best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : '';
+      return [`Done after ${counted(history.length, 'epoch')}.${kept}`];
+    }
+  }
+}
+
 /** @param onModel shows where to segment; `onNew` asks for the settings of another training */
 export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): View {
   const { progress } = run;
-  const { settings } = run.record;
   const names = scoredNames(run.record);
   const values = scoredValues(run.record);
   const curves = curvesOf(names, values);
   const bar = el('progress', { 'aria-label': 'Progress of the training' });
-  const line = el('p', { role: 'status' });
+  const line = new ProgressLine();
   const controls = el('div', {
     className: 'row',
     role: 'group',
@@ -48,7 +82,7 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
       { className: 'panel', 'aria-label': 'Progress' },
       el('h2', {}, run.record.name),
       bar,
-      line,
+      line.element,
       problem,
       controls,
     ),
@@ -89,25 +123,11 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
 
   function update(): void {
     const { phase, record } = run;
-    const { history, best } = record;
+    const { history } = record;
     bar.max = Math.max(1, progress.totalSteps);
     bar.value = phase === 'done' ? bar.max : progress.step;
-    const where = `epoch ${Math.min(progress.epoch + 1, settings.epochs)} of ${settings.epochs}, step ${progress.step} of ${progress.totalSteps}`;
-    line.textContent = {
-      preparing:
-        progress.totalSteps > 0
-          ? `Preparing: ${progress.step} of ${progress.totalSteps} cases`
-          : 'Preparing the cases',
-      running: Number.isFinite(progress.loss)
-        ? `Training: ${where}, loss ${digits(progress.loss)}, ${duration(progress.etaMs)} to go, ${formatBytes(progress.gpuBytes)} on the GPU`
-        : progress.tuning
-          ? `Measuring how to compute fastest on this GPU, once: ${progress.tuning.done} of ${progress.tuning.passes} parts of the network, a minute at most`
-          : 'Starting: making the GPU ready',
-      pausing: 'Finishing the step and saving',
-      paused: `Paused at ${where}.`,
-      done: `Done after ${counted(history.length, 'epoch')}.${best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : ''}`,
-    }[phase];
-    problem.textContent = progress.problem;
+    line.tell(...told(run));
+    say(problem, progress.problem);
     const wanted = phase === 'running' && progress.tuning ? 'tuning' : phase;
     if (controlsFor !== wanted) {
       const first = controlsFor === '';

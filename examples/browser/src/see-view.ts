@@ -1,6 +1,6 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
 import { disagreement } from './agreement.ts';
-import { el, fill, lengthy, messageOf } from './dom.ts';
+import { el, fill, lengthy, messageOf, ProgressLine } from './dom.ts';
 import { CaseButtons } from './case-buttons.ts';
 import { namesOf } from './findings.ts';
 import { classCount } from './planning.ts';
@@ -28,7 +28,7 @@ function casesView(): View {
   let current: PageCase | undefined;
   const viewer = new Viewer();
   const list = new CaseButtons(choose);
-  const status = el('p', { role: 'status', className: 'quiet' });
+  const status = new ProgressLine('quiet');
   const controls = el('div');
   let names: readonly string[] = [];
   /** The files that are shown. */
@@ -40,7 +40,7 @@ function casesView(): View {
     try {
       await viewer.show(images[0]!, pictures, names, state.ignoreLabel);
     } catch (error) {
-      status.textContent = `This case cannot be drawn: ${messageOf(error)}`;
+      status.tell(`This case cannot be drawn: ${messageOf(error)}`);
     }
   }
 
@@ -48,18 +48,17 @@ function casesView(): View {
     const { model } = state;
     if (!model || !current) return;
     const item = current;
-    status.textContent = `Segmenting ${item.id}`;
+    status.tell(`Segmenting ${item.id}`);
     try {
       const { overlay } = await segmented(model, item.images, `${item.id}_prediction.nii.gz`, {
         signal,
-        onProgress: ({ loaded, total }) =>
-          (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
+        onProgress: ({ loaded, total }) => status.tell(`Segmenting ${item.id}`, `: ${loaded} of ${total}`),
       });
       const isStill = state.model === model && state.cases.some(({ images }) => images === item.images);
-      status.textContent = '';
+      status.tell('');
       if (isStill) keepPrediction(item.images, overlay);
     } catch (error) {
-      status.textContent = signal.aborted ? '' : messageOf(error);
+      status.tell(signal.aborted ? '' : messageOf(error));
     }
   }
 
@@ -96,7 +95,8 @@ function casesView(): View {
       ? 'The network is training; it can segment when that is paused or done.'
       : (apart ?? 'To segment, train a network, or open a model file under "Use".');
     if (next === hint) return;
-    status.textContent = hint = next;
+    hint = next;
+    status.tell(hint);
     segmentButton.disabled = next !== '';
   }
   update();
@@ -107,7 +107,7 @@ function casesView(): View {
     el(
       'div',
       { className: 'grow' },
-      el('div', { className: 'row' }, segmentButton, status),
+      el('div', { className: 'row' }, segmentButton, status.element),
       controls,
       viewer.element,
     ),

@@ -82,18 +82,21 @@ let conversion = new AbortController();
 export const queue = {
   /** Empty where it rests. */
   status: '',
+  /** How far the volume at hand is. */
+  progress: '',
   problems: [] as string[],
   /** Of the files that were added last. */
   notes: [] as readonly string[],
 };
 
+function tell(status: string, progress = ''): void {
+  Object.assign(queue, { status, progress });
+  changed();
+}
+
 /** What was dropped to be segmented, or to segment with; undefined where that was stopped. */
 export function filesOf(list: Listing): Promise<File[] | undefined> {
-  const tell = (text: string): void => {
-    queue.status = text;
-    changed();
-  };
-  return listed(list, conversion.signal, tell).finally(() => controller || tell(''));
+  return listed(list, conversion.signal, (text) => tell(text)).finally(() => controller || tell(''));
 }
 
 /** Adds the volumes among some files; labels beside them are no images. */
@@ -107,19 +110,30 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     queue.problems = [why];
     return changed();
   }
+  try {
+    waiting.push(...(await volumesOf(given, model)));
+  } finally {
+    if (controller) changed();
+    else tell('');
+  }
+  if (!controller) await work();
+}
+
+/** The volumes among some files, as the model reads them; what is left out is said. */
+async function volumesOf(
+  given: readonly FileEntry[],
+  { config, description }: OpenModel,
+): Promise<readonly NamedVolume[]> {
   const { signal } = conversion;
   const say = (text: string): void => {
-    if (signal.aborted) return;
-    queue.status = text;
-    changed();
+    if (!signal.aborted) tell(text);
   };
   const soon = setTimeout(() => controller || say('Looking at the files'), unsaid);
   const converted = await withoutDicom(given, {
     signal,
     onFolder: (done, folders) => say(`Converting ${done} of ${folders} folders of DICOM files`),
   }).finally(() => clearTimeout(soon));
-  if (!controller) queue.status = '';
-  if (!converted) return changed();
+  if (!converted) return [];
   const { entries, notes } = converted;
   queue.problems.push(...leftOut(entries));
   queue.notes = notes;
@@ -133,20 +147,18 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     );
   let count = images.length;
   try {
-    const { inChannels } = model.config;
-    const found = await imagesByCase(images, inChannels, model.description.channels ?? []);
+    const { inChannels } = config;
+    const found = await imagesByCase(images, inChannels, description.channels ?? []);
     count = found.volumes.length;
     const volumes = inChannels > 1 ? found.volumes : await oneImageEach(found.volumes, signal, say);
     signal.throwIfAborted();
-    waiting.push(...volumes);
+    return volumes;
   } catch (error) {
     if (signal.aborted) queue.problems.push(notSegmented(count, String(signal.reason)));
     else if (error instanceof InvalidDataset) queue.problems.push(messageOf(error));
     else throw error;
+    return [];
   }
-  if (!controller) queue.status = '';
-  changed();
-  if (!controller) await work();
 }
 
 /** What is an image of its own: of files with several volumes, one is made as the person says. */
@@ -173,16 +185,18 @@ async function oneImageEach(
     'Channels, such as T1 and T2 of one scan, need a model that reads as many.',
   );
   if (!to) queue.problems.push(notSegmented(several.length, 'the model reads one image'));
-  const onProgress = (done: number, total: number): void => say(`Reading ${done} of ${total} series`);
-  const made = to
-    ? await dataJob('reduce', { images: several.map(sourceOf), to }, { signal, onProgress })
-    : [];
-  const files = new Map(several.map((volume, index) => [volume, made[index]]));
-  return volumes.flatMap((volume) => {
-    if (!files.has(volume)) return [volume];
-    const source = files.get(volume);
-    return source ? [{ ...volume, files: [{ path: source.name, source }] }] : [];
-  });
+  const made = new Map<NamedVolume, NamedVolume>();
+  for (const [done, volume] of to ? several.entries() : []) {
+    if (done > 0) say(`Reading ${done} of ${several.length} series`);
+    try {
+      const [source] = await dataJob('reduce', { images: [sourceOf(volume)], to: to! }, { signal });
+      made.set(volume, { ...volume, files: [{ path: source!.name, source: source! }] });
+    } catch (error) {
+      signal.throwIfAborted();
+      queue.problems.push(problemOf(shownName(volume), error)); // the others are none the worse
+    }
+  }
+  return volumes.flatMap((volume) => (several.includes(volume) ? (made.get(volume) ?? []) : [volume]));
 }
 
 const sourceOf = ({ files }: NamedVolume): VolumeFile => files[0]!.source as VolumeFile;
@@ -203,9 +217,14 @@ async function work(): Promise<void> {
     await segmentNext(next, controller.signal);
   }
   controller = undefined;
-  queue.status =
-    waiting.length > 0 ? `${counted(waiting.length, 'volume')} to segment after the training` : '';
-  changed();
+  tell(waiting.length > 0 ? `${counted(waiting.length, 'volume')} to segment after the training` : '');
+}
+
+/** What it is called where it is told of. */
+function shownName({ name, files }: NamedVolume): string {
+  const file = sourceName(files[0]!.source);
+  // A folder tells it from others whose files have the same name.
+  return [name, `${name}_0000`].includes(stemOf(file)) ? file : name;
 }
 
 async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<void> {
@@ -214,20 +233,17 @@ async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<vo
   if (!model) return;
   const group = files.map(({ source }) => source as VolumeFile);
   const [file] = group as [VolumeFile, ...VolumeFile[]];
-  // A folder tells it from others whose files have the same name.
-  const isNamed = [name, `${name}_0000`].includes(stemOf(sourceName(file)));
-  const shown = isNamed ? sourceName(file) : name;
-  const say = (more = ''): void => {
+  const shown = shownName(volume);
+  const say = (progress = ''): void => {
     const rest = waiting.length > 0 ? `; ${waiting.length} more to go` : '';
-    queue.status = `Segmenting ${shown}${more}${rest}`;
-    changed();
+    tell(`Segmenting ${shown}${rest}`, progress);
   };
   say();
   const begun = performance.now();
   try {
     const found = await segmented(model, group, `${name}_labels.nii.gz`, {
       signal,
-      onProgress: ({ loaded, total }) => say(`: window ${loaded} of ${total}`),
+      onProgress: ({ loaded, total }) => say(` (window ${loaded} of ${total})`),
     });
     const number = numbers.get(model) ?? ++models;
     numbers.set(model, number);
@@ -261,9 +277,8 @@ export function stopQueue(why: string): void {
   if (left() === 0) return;
   if (waiting.length > 0) queue.problems.push(notSegmented(waiting.length, why));
   waiting.length = 0;
-  queue.status = '';
   controller?.abort(why);
-  changed();
+  tell('');
 }
 
 /** Why a volume is taken up again after a training. */

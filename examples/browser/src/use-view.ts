@@ -1,6 +1,16 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
 import type { FileEntry } from 'unet3d-gpu/worker';
-import { button, download, el, entriesOf, fill, messageOf, modelFileName, picker } from './dom.ts';
+import {
+  button,
+  download,
+  el,
+  entriesOf,
+  fill,
+  messageOf,
+  modelFileName,
+  picker,
+  ProgressLine,
+} from './dom.ts';
 import { dropZone, type Listing } from './dropped.ts';
 import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
@@ -20,7 +30,7 @@ const images = (count: number): string => (count === 1 ? 'one image' : `${count}
 export function useView(): View {
   const viewer = new Viewer();
   const page = el('div');
-  const status = el('p', { className: 'busy', role: 'status' });
+  const status = new ProgressLine('busy');
   let current: Result | undefined = state.results.at(-1);
   let drawn: readonly unknown[] = [];
   let count = state.results.length;
@@ -65,7 +75,7 @@ export function useView(): View {
     const locked = inTraining();
     drawn = signature();
     count = results.length;
-    status.textContent = queue.status;
+    status.tell(queue.status, queue.progress);
     fill(
       page,
       dropZone(
@@ -122,7 +132,7 @@ export function useView(): View {
           ),
           takeDropped,
         ),
-      status.textContent !== '' && status,
+      queue.status !== '' && status.element,
       [opening.problem, ...queue.problems]
         .filter((text) => text !== '')
         .map((text) => el('p', { className: 'error', role: 'alert' }, text)),
@@ -146,13 +156,13 @@ export function useView(): View {
     state.modelName,
     state.results.length,
     opening.problem,
-    queue.problems.length,
+    [...queue.problems, ...queue.notes].join('\n'),
     queue.status === '',
   ];
 
   show(current);
   const stopListening = onChange(() => {
-    status.textContent = queue.status;
+    status.tell(queue.status, queue.progress);
     if (signature().every((part, index) => part === drawn[index])) return;
     if (state.results.length > count) show(state.results.at(-1));
     else draw();
