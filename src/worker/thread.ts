@@ -185,14 +185,17 @@ scope.addEventListener('message', ({ data }) => {
     if (data.error) question?.reject(fromPlainError(data.error));
     else question?.resolve(data.value);
   } else {
-    // Held for as long as the worker lives: the page waits for it to learn of the worker's end.
+    // Held for as long as the worker lives: the page waits for it to learn of the worker's end, but where the browser
+    // gives no locks, as where it blocks site data.
     const locks = (navigator as { locks?: LockManager }).locks;
     const ready = (): void => scope.postMessage({ type: 'ready' });
     if (!locks) ready();
     else
-      void locks.request(data.lock, () => {
-        ready();
-        return new Promise(() => undefined);
-      });
+      locks
+        .request(data.lock, () => {
+          ready();
+          return new Promise(() => undefined);
+        })
+        .catch(ready);
   }
 });

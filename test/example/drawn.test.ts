@@ -399,6 +399,7 @@ test('where another tab draws on a case, its file cannot be read or its opening 
   void session.close();
   const locked = () => Promise.reject(new Error('held'));
   vi.stubGlobal('navigator', { locks: { request: locked } });
+  vi.spyOn(AbortSignal, 'timeout').mockReturnValueOnce(AbortSignal.abort()); // it was waited for
   await expect(open(state.cases[1])).rejects.toThrow('in another tab');
   expect([board.isLocked, board.isClear]).toEqual([true, true]);
   vi.stubGlobal('navigator', {});
@@ -439,6 +440,7 @@ test('a damaged drawing is told with what is kept of it, nothing is drawn over i
   // Not while another tab has it.
   const locked = () => Promise.reject(new Error('held'));
   vi.stubGlobal('navigator', { locks: { request: locked } });
+  vi.spyOn(AbortSignal, 'timeout').mockReturnValueOnce(AbortSignal.abort()); // it was waited for
   await expect(discardDrawing(item)).rejects.toThrow('in another tab');
   vi.stubGlobal('navigator', {});
   expect(((await withDatabase((database) => database.getAll('drawings'))) as object[]).length).toBe(1);

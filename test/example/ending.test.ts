@@ -72,8 +72,8 @@ class Network {
   save(): Promise<Uint8Array> {
     return modelOf(this.value);
   }
-  predict(): Promise<unknown> {
-    return predicting();
+  predict(_sources: unknown, { signal }: { signal: AbortSignal }): Promise<unknown> {
+    return predicting(signal);
   }
   dispose(): void {
     // holds nothing
@@ -84,7 +84,7 @@ class Network {
 let training: (network: Network, options: Parameters<Network['fit']>[1]) => Promise<unknown>;
 
 /** What a network does when it segments. */
-let predicting: () => Promise<unknown>;
+let predicting: (signal: AbortSignal) => Promise<unknown>;
 
 /** Trains until it stands there, and keeps that; what follows then is the test's. */
 async function reach(
@@ -317,6 +317,62 @@ test('a training whose network was lost while it segmented in the pause goes on 
   training = (network, options) => reach(network, options, { step: 8, value: 8 });
   await tab.goOn();
   expect([created, tab.state.run!.phase]).toEqual([1, 'done']);
+});
+
+test('a training that goes on ends what its network segments in the pause', async () => {
+  const { KeptModel: Kept } = await import('../../examples/browser/src/kept-model.ts');
+  errors = await import('unet3d-gpu/worker');
+  const network = new Network(3);
+  const model = Kept.of(network as never, () => modelOf(3));
+  const given = new AbortController();
+  let begun = 0;
+  predicting = (signal) => {
+    begun++;
+    return untilPaused(network, { signal } as Parameters<typeof training>[1]);
+  };
+  const ended = expect(model.predict([], { signal: given.signal })).rejects.toThrow(
+    'the network was put to another use meanwhile',
+  );
+  await vi.waitFor(() => expect(begun).toBe(1));
+  expect(await model.giveBack()).toBe(network);
+  await ended;
+  expect([begun, given.signal.aborted]).toEqual([1, false]);
+});
+
+test('where the browser blocks site data, networks are trained all the same', async () => {
+  const { begin, state } = await page();
+  const refuse = () => Promise.reject(new DOMException('denied', 'SecurityError'));
+  const deny = (): never => {
+    throw new DOMException('denied', 'SecurityError');
+  };
+  vi.stubGlobal('navigator', { locks: { request: refuse, query: refuse } });
+  vi.stubGlobal('sessionStorage', { setItem: deny, getItem: deny });
+  const [{ claimed }, { tabsRun }, { hold }] = await Promise.all([
+    import('../../examples/browser/src/kept/runs.ts'),
+    import('../../examples/browser/src/state.ts'),
+    import('../../examples/browser/src/kept/locks.ts'),
+  ]);
+  state.cases = cases();
+  training = (network, options) => reach(network, options, { step: 8, value: 8 });
+  await begin();
+  expect(state.run!.phase).toBe('done');
+  expect([await claimed(), tabsRun()]).toEqual([new Set(), null]);
+  // What another tab has is refused, as before.
+  vi.stubGlobal('navigator', { locks: { request: () => Promise.reject(new Error('waited in vain')) } });
+  vi.spyOn(AbortSignal, 'timeout').mockReturnValue(AbortSignal.abort());
+  await expect(hold('run a', 'another tab has it')).rejects.toThrow('another tab has it');
+  vi.restoreAllMocks();
+});
+
+test('a training on classes one of which was added since the labels were read has a weight for each', async () => {
+  const { begin, state } = await page();
+  const { nameClasses } = await import('../../examples/browser/src/labelled-cases.ts');
+  state.cases = cases();
+  nameClasses(['background', 'liver', 'class 2']);
+  training = (network, options) => reach(network, options, { step: 8, value: 8 });
+  await begin();
+  const { settings, labels } = state.run!.record;
+  expect([labels.length, settings.classWeights]).toEqual([3, [1 / 6, 2 / 6, 3 / 6]]);
 });
 
 test('a pause in which the worker had to be ended says where the training goes on', async () => {

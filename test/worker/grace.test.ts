@@ -125,3 +125,18 @@ test.each(['error', 'messageerror'])('a worker of our own is ended after its %s'
     vi.unstubAllGlobals();
   }
 });
+
+test('a worker in a browser that gives no locks is ready all the same', async () => {
+  const said: Response[] = [];
+  const listeners: ((event: { data: Request }) => void)[] = [];
+  vi.stubGlobal('postMessage', (message: Response) => said.push(message));
+  vi.stubGlobal('addEventListener', (_type: string, listener: (typeof listeners)[number]) =>
+    listeners.push(listener),
+  );
+  const request = () => Promise.reject(new DOMException('denied', 'SecurityError'));
+  vi.stubGlobal('navigator', { locks: { request } });
+  await import('../../src/worker/thread.ts');
+  listeners[0]!({ data: { type: 'hello', lock: 'a lock' } });
+  await vi.waitFor(() => expect(said).toEqual([{ type: 'ready' }]));
+  vi.unstubAllGlobals();
+});

@@ -24,8 +24,8 @@ export class KeptModel {
   readonly #weights: Weights;
   readonly #first: UNet3D;
   #network: Promise<UNet3D> | undefined;
-  /** Changes when the network is taken away on purpose: calls that are on their way end, and do not load it anew. */
-  #taken = 0;
+  /** Ends the calls that are on their way when the network is taken away on purpose: they do not load it anew. */
+  #calls = new AbortController();
 
   private constructor(network: UNet3D, weights: Weights) {
     this.config = network.config;
@@ -46,11 +46,11 @@ export class KeptModel {
   }
 
   predict(...[sources, options]: [Parameters<UNet3D['predict']>[0], PredictOptions?]): Promise<Segmentation> {
-    return this.#with((network) => network.predict(sources, options));
+    return this.#with((network, taken) => network.predict(sources, endedBy(taken, options)));
   }
 
-  evaluate(...args: Parameters<UNet3D['evaluate']>): ReturnType<UNet3D['evaluate']> {
-    return this.#with((network) => network.evaluate(...args));
+  evaluate(...[cases, options]: Parameters<UNet3D['evaluate']>): ReturnType<UNet3D['evaluate']> {
+    return this.#with((network, taken) => network.evaluate(cases, endedBy(taken, options)));
   }
 
   /** What a training that begins with it needs to know. */
@@ -91,27 +91,32 @@ export class KeptModel {
     );
   }
 
-  async #with<T>(work: (network: UNet3D) => Promise<T>): Promise<T> {
+  async #with<T>(work: (network: UNet3D, taken: AbortSignal) => Promise<T>): Promise<T> {
     const network = this.#opened();
-    const before = this.#taken;
+    const { signal: taken } = this.#calls;
     try {
-      return await work(await network);
+      return await work(await network, taken);
     } catch (error) {
+      if (taken.aborted) throw new Aborted('the network was put to another use meanwhile');
       if (!(error instanceof DeviceLost)) throw error;
-      if (this.#taken !== before) throw new Aborted('the network was put to another use meanwhile');
       this.#drop(network);
     }
-    return work(await this.#opened());
+    return work(await this.#opened(), taken);
+  }
+
+  #endCalls(): void {
+    this.#calls.abort();
+    this.#calls = new AbortController();
   }
 
   /**
-   * Hands over the network that it was made of, if it still has that: one that was loaded anew has other precision and
+   * Ends what it is at, and hands over the network that it was made of, if it still has that: one that was loaded anew has other precision and
    * memory. The kept model is of no use from then on.
    */
   async giveBack(): Promise<UNet3D | undefined> {
     const network = this.#network;
     this.#network = undefined;
-    this.#taken++;
+    this.#endCalls();
     const present = await network;
     if (present === this.#first) return present;
     present?.dispose();
@@ -120,7 +125,7 @@ export class KeptModel {
 
   /** Frees what it has on the GPU, until it is used again. */
   release(): void {
-    this.#taken++;
+    this.#endCalls();
     if (this.#network) this.#drop(this.#network);
   }
 
@@ -128,6 +133,12 @@ export class KeptModel {
     this.release();
   }
 }
+
+/** Options of a call that also ends when the network is taken away. */
+const endedBy = <T extends { readonly signal?: AbortSignal }>(taken: AbortSignal, options?: T) => ({
+  ...options,
+  signal: options?.signal ? AbortSignal.any([taken, options.signal]) : taken,
+});
 
 async function loaded(weights: Weights): Promise<UNet3D> {
   for (const wait of patience)

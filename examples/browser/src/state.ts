@@ -156,12 +156,22 @@ export const inTraining = (): boolean =>
 /** Puts a training in the place of the one at hand, which its owner has closed. */
 export function takeRun(run: Run | undefined): void {
   Object.assign(state, { run });
-  sessionStorage.setItem('run', run?.id ?? '');
+  try {
+    sessionStorage.setItem('run', run?.id ?? '');
+  } catch {
+    // Where the browser blocks site data, nothing outlives a reload.
+  }
   changed();
 }
 
-/** Id of the training that this tab had last, also before a reload. */
-export const tabsRun = (): string | null => sessionStorage.getItem('run');
+/** Id of the training that this tab had last, also before a reload; none where the browser blocks site data. */
+export function tabsRun(): string | null {
+  try {
+    return sessionStorage.getItem('run');
+  } catch {
+    return null;
+  }
+}
 
 /** Segments with another model from now on, or with none; what the one before has predicted goes with it. */
 export function openModel(model: OpenModel | undefined, modelName = '', modelRun?: string): void {
