@@ -644,6 +644,7 @@ test('a training is set up, started, paused and resumed from the keyboard alone'
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
   await reach(page.getByRole('tab', { name: 'Data' }), 'Shift+Tab');
+  await page.keyboard.press('Alt+ArrowRight'); // the browser's own
   for (let views = 0; views < 3; views++) await page.keyboard.press('ArrowRight');
   await page.getByLabel('Features per level').waitFor();
   await reach(page.getByLabel('Features per level'), 'Tab');

@@ -2,6 +2,7 @@
 import { parseHTML } from 'linkedom';
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { RunRecord } from '../../examples/browser/src/kept/database.ts';
+import type { Run } from '../../examples/browser/src/run.ts';
 import type { OpenModel, PageCase } from '../../examples/browser/src/state.ts';
 import { forgetAll, stubBrowser, withDatabase } from '../support/page-store.ts';
 
@@ -29,7 +30,8 @@ beforeEach(() => {
   forgetAll();
   vi.resetModules();
   pictures.length = 0;
-  const { document, Node } = parseHTML('<!doctype html><html><body></body></html>');
+  const { document, HTMLSelectElement, Node } = parseHTML('<!doctype html><html><body></body></html>');
+  Object.defineProperty(HTMLSelectElement.prototype, 'value', { value: '', writable: true });
   vi.stubGlobal('document', document);
   vi.stubGlobal('Node', Node);
   vi.stubGlobal('Text', function (text: string) {
@@ -166,4 +168,140 @@ test('"Data" tells who comes back of the trainings and the drawings that are kep
   expect(buttons.map(({ textContent }) => textContent)).toContain('Open them');
   buttons.find(({ textContent }) => textContent === 'Show under "Models"')!.click();
   expect(opened).toEqual(['Models']);
+});
+
+test('of the trainings that were cut off, that of this tab is offered, else the newest that no tab has open', async () => {
+  const { cutOff } = await import('../../examples/browser/src/interrupted.ts');
+  const runs = ['newest', 'mine', 'oldest'].map((id) => ({ id }) as RunRecord);
+  const offered = (tabs: string | null, elsewhere: string[] = [], kept = runs) =>
+    cutOff(kept, new Set(elsewhere), tabs)?.id;
+  expect(offered('mine')).toBe('mine');
+  expect(offered(null)).toBe('newest');
+  expect(offered('mine', ['mine'])).toBe('newest');
+  expect(offered(null, ['newest', 'mine'])).toBe('oldest');
+  const finished = { ...runs[1]!, finished: new Date() };
+  expect(offered('mine', ['newest'], [runs[0]!, finished, runs[2]!])).toBe('oldest');
+});
+
+test('the focus stays with the control of the same name; only that of a button goes to another one', async () => {
+  const { el, button, field, fill } = await import('../../examples/browser/src/dom.ts');
+  const page = el('div', { tabindex: '-1' });
+  const parent = page.appendChild(el('div'));
+  document.body.append(page);
+  const focus = vi.fn();
+  const focused = () => (focus.mock.contexts.at(-1) ?? document.body) as Element;
+  Object.defineProperty(document, 'activeElement', { get: focused });
+  Object.assign(Object.getPrototypeOf(Object.getPrototypeOf(page)) as object, { focus });
+  /** What has the focus when all is drawn anew, and whether it is in the page. */
+  const after = (selector: string, isThere = true): string => {
+    const draw = (more: boolean): void =>
+      fill(
+        parent,
+        button('First', () => undefined),
+        more && button('Second', () => undefined),
+        more && el('label', {}, el('input', { type: 'checkbox', id: 'one' }), 'Show one'),
+        more && el('label', {}, el('input', { type: 'checkbox', id: 'two' }), 'Show two'),
+        more && field('Opacity', el('input', { type: 'range', id: 'slider' })),
+        more && el('input', { type: 'text', id: 'name', 'aria-label': 'Name' }),
+      );
+    focus.mockClear();
+    draw(true);
+    const before = parent.querySelector<HTMLElement>(selector)!;
+    before.focus();
+    draw(isThere);
+    expect(focused()).not.toBe(before);
+    return focused().id || focused().textContent;
+  };
+  expect(['#one', '#two', '#name', 'button + button'].map((control) => after(control))).toEqual([
+    'one',
+    'two',
+    'name',
+    'Second',
+  ]);
+  expect(after('button + button', false)).toBe('First');
+  for (const control of ['#two', '#slider', '#name']) {
+    after(control, false);
+    expect(focused()).toBe(page);
+  }
+});
+
+test('"Use" says each mistake in the place of the one before', async () => {
+  const { useView } = await import('../../examples/browser/src/use-view.ts');
+  const { enqueue, queue } = await import('../../examples/browser/src/segmenting.ts');
+  const { changed, openModel, takeRun } = await import('../../examples/browser/src/state.ts');
+  const view = useView();
+  const { element } = view;
+  const said = (): string | null => element.querySelector('[role="alert"]')!.textContent;
+  await enqueue([]);
+  expect(said()).toBe('Open a model first, or train a network here.');
+  takeRun({ phase: 'paused' } as Run);
+  openModel({ config: {}, description: { labels: [] }, dispose: () => undefined } as unknown as OpenModel);
+  queue.problems = ['Another mistake.'];
+  changed();
+  expect(said()).toBe('Another mistake.');
+  queue.problems = ['A mistake again.'];
+  changed();
+  expect(said()).toBe('A mistake again.');
+  queue.notes = ['Of the files.'];
+  changed();
+  expect(element.textContent).toContain('Of the files.');
+  view.dispose();
+});
+
+test('"Train" shows the settings of a training that come when it is open already', async () => {
+  vi.doMock('../../examples/browser/src/device.ts', async () => {
+    const { defaultLimits } = await import('../../src/worker/index.ts');
+    const facts = { name: 'a GPU', software: true, budget: 2 ** 30, limits: defaultLimits };
+    return { device: () => Promise.resolve(facts) };
+  });
+  const { trainView } = await import('../../examples/browser/src/train-view.ts');
+  const { restoreSettings } = await import('../../examples/browser/src/planning.ts');
+  const { changed, state } = await import('../../examples/browser/src/state.ts');
+  state.cases = [{ id: 'a', subject: 'a', images: [file('a')], label: file('b'), part: 'train' }];
+  const view = trainView(
+    () => undefined,
+    () => Promise.resolve(),
+  );
+  const epochs = () => view.element.querySelector<HTMLInputElement>('.field input')?.value;
+  await vi.waitFor(() => expect(epochs()).toBe('20'));
+  restoreSettings({ ...state.settings, classWeights: [0.5, 0.5], epochs: 3 }, undefined);
+  changed();
+  await vi.waitFor(() => expect(epochs()).toBe('3'));
+  view.dispose();
+  vi.doUnmock('../../examples/browser/src/device.ts');
+});
+
+test('of a training that is watched, the epoch is read out, not each step, and a problem once', async () => {
+  vi.doMock('../../examples/browser/src/charts.ts', () => ({
+    curvesOf: () => ({
+      element: document.createElement('div'),
+      update: () => undefined,
+      dispose: () => undefined,
+    }),
+  }));
+  const { runPanel } = await import('../../examples/browser/src/run-panel.ts');
+  const { Run: Training } = await import('../../examples/browser/src/run.ts');
+  const record = { id: 'run', name: 'mine', labels: ['background', 'lesion'], cases: [], history: [] };
+  const run = new Training({ ...record, settings: { epochs: 2 } } as unknown as RunRecord, undefined);
+  const view = runPanel(
+    run,
+    () => undefined,
+    () => undefined,
+  );
+  const { element } = view;
+  await Promise.resolve();
+  const [live, alert] = ['status', 'alert'].map((role) => element.querySelector(`[role="${role}"]`)!);
+  expect(live!.textContent).toBe('Preparing the cases');
+  run.enter('running', 'A problem.');
+  run.tell({ step: 1, totalSteps: 8, loss: 1 });
+  const [told, problem] = [live!.firstChild, alert!.firstChild];
+  expect(live!.textContent).toBe('Training: epoch 1 of 2');
+  run.tell({ step: 2, loss: 0.5 });
+  expect(element.textContent).toContain('Training: epoch 1 of 2, step 2 of 8, loss 0.500');
+  expect([live!.firstChild === told, alert!.firstChild === problem]).toEqual([true, true]);
+  expect(problem!.textContent).toBe('A problem.');
+  run.tell({ step: 5, epoch: 1 });
+  expect(live!.textContent).toBe('Training: epoch 2 of 2');
+  view.dispose();
+  vi.doUnmock('../../examples/browser/src/charts.ts');
 });

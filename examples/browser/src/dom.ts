@@ -29,20 +29,31 @@ export function append(parent: Node, children: readonly Child[]): void {
       parent.appendChild(child instanceof Node ? child : new Text(String(child)));
 }
 
-/** Replaces what is inside, without taking the focus from who uses a keyboard. */
+/** What can have the focus and come again; files are picked with a button. */
+const controls = 'button, select, input:not([type="file"])';
+
+/** What a control is called: by its label where it has one, as values and options are no names. */
+const nameOf = (control: Element): string | null =>
+  control.getAttribute('aria-label') ??
+  ((control as HTMLInputElement).labels?.[0] ?? control.closest('label') ?? control).textContent;
+
+/**
+ * Replaces what is inside, without taking the focus from who uses a keyboard: it stays with the control of the same name.
+ * Of a button that is gone, the next one gets it; any other control would be pressed in place of being set.
+ */
 export function fill(parent: Element, ...children: readonly Child[]): void {
   const { activeElement } = document;
   const focused = activeElement !== parent && parent.contains(activeElement) ? activeElement : null;
+  const name = focused && nameOf(focused); // labels belong to what is in the page
   parent.replaceChildren();
   append(parent, children);
   if (!focused) return;
-  const nameOf = (element: Element): string | null =>
-    element.getAttribute('aria-label') ?? element.textContent;
-  const same = [...parent.querySelectorAll<HTMLElement>('button, select')].find(
-    (element) => element.tagName === focused.tagName && nameOf(element) === nameOf(focused),
+  const same = [...parent.querySelectorAll<HTMLElement>(controls)].find(
+    (element) => element.tagName === focused.tagName && nameOf(element) === name,
   );
-  const next = same ?? parent.querySelector<HTMLElement>('button.primary, button');
-  (next ?? parent.closest<HTMLElement>('[tabindex]'))?.focus({ preventScroll: true });
+  const next =
+    focused.tagName === 'BUTTON' ? parent.querySelector<HTMLElement>('button.primary, button') : null;
+  (same ?? next ?? parent.closest<HTMLElement>('[tabindex]'))?.focus({ preventScroll: true });
 }
 
 const shown = new WeakMap<Element, string>();

@@ -5,6 +5,20 @@ import { claimed, keptRun, onRunsChange } from './kept/runs.ts';
 import { discard } from './run-at-hand.ts';
 
 /**
+ * The training that a reload or a crash has cut off: the one that this tab had, or else the newest.
+ * @param runs the newest first
+ * @param elsewhere ids of those that tabs have open
+ */
+export function cutOff(
+  runs: readonly RunRecord[],
+  elsewhere: ReadonlySet<string>,
+  tabs: string | null,
+): RunRecord | undefined {
+  const open = runs.filter(({ id, finished }) => !finished && !elsewhere.has(id));
+  return open.find(({ id }) => id === tabs) ?? open[0];
+}
+
+/**
  * Offers it until it is finished or deleted, and not while a tab is at it.
  * @param resume opens the training with this id
  */

@@ -6,7 +6,7 @@ import { dataView } from './data-view.ts';
 import { device } from './device.ts';
 import { attempt, button, complain, el, fill, messageOf, notice, unsaid } from './dom.ts';
 import { explainView } from './explain-view.ts';
-import { offerToResume } from './interrupted.ts';
+import { cutOff, offerToResume } from './interrupted.ts';
 import { claimed, keptRuns, tidy } from './kept/runs.ts';
 import { seeView } from './see-view.ts';
 import { trainView } from './train-view.ts';
@@ -60,7 +60,8 @@ for (const name of Object.keys(views))
   tabs.append(button(name, () => open(name), { id: `tab-${name}`, role: 'tab', 'aria-controls': 'page' }));
 tabs.addEventListener('keydown', (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (step === undefined) return;
+  const isBrowsers = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey; // as Alt and an arrow for Back
+  if (step === undefined || isBrowsers) return;
   const all = [...tabs.children] as HTMLElement[];
   const next = all.at((all.indexOf(document.activeElement as HTMLElement) + step) % all.length);
   next?.focus();
@@ -102,14 +103,14 @@ async function openDrawn(): Promise<void> {
   await data.openDrawn();
 }
 
-/** Opens the training that this tab had before a reload, or offers the newest of those that were cut off. */
+/** Opens the training that this tab had before a reload where that is finished, and offers one that was cut off. */
 async function comeBack(): Promise<void> {
   const elsewhere = await claimed();
   const runs = await keptRuns().catch(() => []); // "Models" says why
   const before = runs.find(({ id }) => id === tabsRun());
   if (before?.finished) await attempt(`Open ${before.name}`, () => bringBack(before.id));
-  const cutOff = runs.find(({ id, finished }) => !finished && !elsewhere.has(id));
-  if (cutOff) offerToResume(cutOff, openRun);
+  const unfinished = cutOff(runs, elsewhere, tabsRun());
+  if (unfinished) offerToResume(unfinished, openRun);
   await tidy().catch(() => undefined); // the next visit tries again
 }
 
