@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
-import { expect, test } from 'vitest';
+import { parseHTML } from 'linkedom';
+import { expect, test, vi } from 'vitest';
+import { workOffline } from '../../examples/browser/src/offline.ts';
 
 const script = readFileSync(join(import.meta.dirname, '../../examples/browser/offline.js'), 'utf8');
 const scope = 'https://site.test/page/';
@@ -90,4 +92,36 @@ test('what comes with the page is kept once it was asked for, also by the next v
   site.isThere = false;
   expect([...kept.values()].map((files) => [...files.keys()])).toEqual([[scope, `${scope}b.js`, model]]);
   expect(await second(model)).toBe(`content of ${model}`);
+});
+
+test('a newer version is told of once all of it is kept, and one whose installation failed never', async () => {
+  const { document, Node } = parseHTML('<!doctype html><html><body><div id="notices"></div></body></html>');
+  Object.defineProperty(document, 'baseURI', { value: scope });
+  for (const [name, value] of Object.entries({ document, Node })) vi.stubGlobal(name, value);
+  vi.stubGlobal('Text', function (text: string) {
+    return document.createTextNode(text);
+  });
+  const registration = Object.assign(new EventTarget(), {
+    active: undefined as object | undefined,
+    installing: Object.assign(new EventTarget(), { state: 'installing' }),
+  });
+  vi.stubGlobal('navigator', { serviceWorker: { register: () => Promise.resolve(registration) } });
+  await workOffline();
+  const said = () => document.querySelector('#notices')!.textContent;
+  const install = (...states: string[]): void => {
+    const worker = (registration.installing = Object.assign(new EventTarget(), { state: 'installing' }));
+    registration.dispatchEvent(new Event('updatefound'));
+    expect(said()).toBe('');
+    for (const state of states) {
+      worker.state = state;
+      worker.dispatchEvent(new Event('statechange'));
+    }
+  };
+  install('installed', 'activating', 'activated'); // the first visit
+  registration.active = {};
+  install('redundant');
+  expect(said()).toBe('');
+  install('installed');
+  expect(said()).toMatch(/^A newer version of this page is ready\./);
+  vi.unstubAllGlobals();
 });
