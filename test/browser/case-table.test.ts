@@ -45,6 +45,17 @@ test('of a thousand cases, the rows in sight are made anew by an update, and no 
   expect(table.element.scrollHeight).toBeGreaterThan(1000 * 36);
 });
 
+test('who chooses by keyboard stays where that was when the cases are drawn anew', () => {
+  const table = shownTable();
+  table.update(offered);
+  const chosen = () => rowOf(table, 2)!.querySelectorAll('select')[0]!;
+  const before = chosen();
+  before.focus();
+  table.update(offered);
+  expect(chosen()).not.toBe(before);
+  expect(document.activeElement).toBe(chosen());
+});
+
 test('the last of a thousand cases is reached by scrolling, and what is chosen there is of this case', async () => {
   const chosen: unknown[] = [];
   const table = shownTable({ part: (...args) => chosen.push(args), label: (...args) => chosen.push(args) });

@@ -41,8 +41,10 @@ export class CaseTable {
     new ResizeObserver(() => this.#draw()).observe(this.element);
   }
 
-  /** Draws the cases of the page anew. */
+  /** Draws the cases of the page anew; who chooses something by keyboard stays there. */
   update(labels: readonly FileEntry[]): void {
+    const { activeElement: focused } = document;
+    const inFocus = this.#body.contains(focused) ? focused!.getAttribute('aria-label') : null;
     this.#labels = labels;
     const { cases, name, report } = state;
     this.#bad = badCases(report);
@@ -52,6 +54,10 @@ export class CaseTable {
     this.#rows.clear();
     this.#shown = '';
     this.#draw();
+    const same = [...this.#body.querySelectorAll('select')].find(
+      (control) => inFocus !== null && control.getAttribute('aria-label') === inFocus,
+    );
+    same?.focus({ preventScroll: true });
   }
 
   #draw(): void {
