@@ -381,7 +381,7 @@ test('strokes grow to edges between values that 16 bits do not hold', async () =
     expect(await grow(image)).toEqual(isIn);
 });
 
-test('a slice that is still being loaded does not come to the case that is opened next', async () => {
+test('a slice that is still being loaded does not come to the case that is opened next, nor does it end a stroke', async () => {
   let come: () => void = () => undefined;
   vi.doMock('../../examples/browser/src/niivue.ts', () => ({
     keepVolumes: (of: { volumes: object[] }, count: number) => (of.volumes = of.volumes.slice(0, count)),
@@ -403,7 +403,13 @@ test('a slice that is still being loaded does not come to the case that is opene
     drawn: new Uint8Array(8).fill(1),
   } as const;
   type Given = ConstructorParameters<typeof OneSlice>;
-  const open = () => new OneSlice(niivue as unknown as Given[0], scan, () => undefined);
+  const open = (isLocked = false) =>
+    new OneSlice(
+      niivue as unknown as Given[0],
+      scan,
+      () => undefined,
+      () => isLocked,
+    );
   for (const isEnded of [false, true]) {
     const slices = open();
     niivue.volumes = [];
@@ -415,6 +421,19 @@ test('a slice that is still being loaded does not come to the case that is opene
     come();
     await shown;
     expect([niivue.volumes.length, niivue.drawBitmap[0]]).toEqual(isEnded ? [0, 0] : [1, 1]);
+  }
+  // A proposal comes while one draws; on a locked board, what NiiVue has is older than the drawing.
+  for (const isLocked of [true, false]) {
+    const slices = open(isLocked);
+    for (const act of [() => slices.show({ axis: 2, index: 0 }), () => slices.propose(undefined)]) {
+      const loading = come;
+      const shown = act();
+      await vi.waitFor(() => expect(come).not.toBe(loading));
+      niivue.drawBitmap[3] = 7;
+      come();
+      await shown;
+    }
+    expect([scan.drawn[3], niivue.drawBitmap[3]]).toEqual(isLocked ? [1, 1] : [7, 7]);
   }
 });
 

@@ -109,6 +109,7 @@ export class Board {
       niivue,
       { size: displayShape(shape, turn), spacing, greys, drawn },
       (proposal) => void proposal.setColormapLabel(this.#colormap()),
+      () => this.#isLocked,
     );
     this.#large = large;
     this.#turn = turn;

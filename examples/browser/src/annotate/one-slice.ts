@@ -22,6 +22,7 @@ export class OneSlice {
   readonly #niivue: Niivue;
   readonly scan: LargeScan;
   readonly #dress: (proposal: NVImage) => void;
+  readonly #isLocked: () => boolean;
   /** The one that NiiVue has; its drawing is newer than the scan's while one draws. */
   #shown: Slice | undefined;
   #axis: Slice['axis'] = 2;
@@ -32,11 +33,15 @@ export class OneSlice {
   #isNewProposal = false;
   #isEnded = false;
 
-  /** @param dress gives a proposal its colours */
-  constructor(niivue: Niivue, scan: LargeScan, dress: (proposal: NVImage) => void) {
+  /**
+   * @param dress gives a proposal its colours
+   * @param isLocked whether nobody can draw: what NiiVue has may be older than the scan's drawing then
+   */
+  constructor(niivue: Niivue, scan: LargeScan, dress: (proposal: NVImage) => void, isLocked: () => boolean) {
     this.#niivue = niivue;
     this.scan = scan;
     this.#dress = dress;
+    this.#isLocked = isLocked;
     this.place = scan.size.map((length) => length >> 1) as unknown as Size3;
   }
 
@@ -91,6 +96,7 @@ export class OneSlice {
     if (this.#isEnded) return;
     scan.cal_min = 0;
     scan.cal_max = 255;
+    if (!this.#isLocked()) this.collect(); // of a stroke that goes on
     niivue.closeDrawing();
     keepVolumes(niivue, 0);
     niivue.addVolume(scan);
