@@ -293,6 +293,7 @@ test(
       // Of the cases themselves, which were read.
       await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
       await view(page, 'Models');
+      await page.getByText('2 trainings of whole.zip are kept here now.').waitFor(); // it is not lost with the view
       const before = await page.evaluate(digestsKept);
       const deleted = createHash('sha256').update(weights).digest('hex');
       expect(before).toContain(deleted);

@@ -24,13 +24,21 @@ async function mayReplace(scans: readonly string[]): Promise<boolean> {
 /** What a project has of the page's data, and gives back. */
 export type PageData = Pick<DataView, 'atHand' | 'findDrawings' | 'openCases' | 'openDrawn'>;
 
-export function projectPanel({ atHand, findDrawings, openCases, openDrawn }: PageData): HTMLElement {
+let panel: { readonly element: HTMLElement; readonly update: () => Promise<void> } | undefined;
+
+/** The panel, which is one however often it is shown: what goes on in it, and what came of it, stays. */
+export function projectPanel(data: PageData): HTMLElement {
+  panel ??= makePanel(data);
+  void panel.update();
+  return panel.element;
+}
+
+function makePanel({ atHand, findDrawings, openCases, openDrawn }: PageData): NonNullable<typeof panel> {
   const withImages = el('input', { type: 'checkbox', checked: true });
   const said = el('div', { role: 'status' });
   const scans = el('p', { className: 'row' });
 
   const offerScans = async (): Promise<void> => fill(scans, await drawnScans(openDrawn));
-  void offerScans();
 
   const save = lengthy('Save as a project', async (signal) => {
     const { run } = state;
@@ -112,7 +120,7 @@ export function projectPanel({ atHand, findDrawings, openCases, openDrawn }: Pag
     }
   }
 
-  return el(
+  const element = el(
     'section',
     { className: 'panel', 'aria-label': 'Project' },
     el('h2', {}, 'Take it elsewhere'),
@@ -131,4 +139,5 @@ export function projectPanel({ atHand, findDrawings, openCases, openDrawn }: Pag
     said,
     scans,
   );
+  return { element, update: offerScans };
 }
