@@ -66,6 +66,8 @@ async function page() {
         as,
       ),
     takeDrawn: () => intake.takeDrawn(),
+    restore: ({ dataset, kept }: AtHand) => intake.restore(dataset, kept.parts),
+    clear: () => intake.clear(),
     takeFrom: (cases: AtHand) => intake.takeFrom(cases),
     apply: () => labels.apply(annotate),
     find: () => labels.findDrawings(annotate),
@@ -127,6 +129,114 @@ test('scans of the same names have neither the drawings nor the proposals of tho
   expect(state.cases.some(({ images }) => state.predictions.has(images))).toBe(false);
   await take(await scans(0));
   expect(await labels()).toEqual([[...drawn], undefined]);
+});
+
+test('a training that comes back with older labels gets what was drawn, or erased, since', async () => {
+  const { state, cases, take, restore, clear, draw, apply, labels } = await page();
+  await take(await scans(0));
+  const [{ images }] = state.cases as [PageCase];
+  const here = (): PageCase => state.cases.find((item) => item.images === images)!;
+  await draw(here());
+  await apply();
+  const before = cases.atHand();
+  const twice = drawn.map((value) => 2 * value);
+  await draw(here(), twice);
+  await apply();
+  for (const isEmptied of [true, false]) {
+    if (isEmptied) await clear();
+    await restore(before);
+    expect(await labels()).toEqual([[...twice], undefined]);
+  }
+  await draw(here(), new Uint8Array(24), noMarks);
+  await apply();
+  await restore(before);
+  expect(await labels()).toEqual([undefined, undefined]);
+});
+
+test('a drawing that cannot be read is neither taken for none nor written over, and the others are there', async () => {
+  const first = await page();
+  await first.take(await scans(0));
+  for (const item of first.state.cases) await first.draw(item);
+  const { withDatabase } = await import('../support/page-store.ts');
+  const database = await withDatabase((opened) => opened);
+  const [a, b] = database.getAll('drawings') as [DrawingRecord, DrawingRecord];
+  const { store } = database.transaction('drawings');
+  const get = store.get.bind(store);
+  const broken = vi
+    .spyOn(store, 'get')
+    .mockImplementation((id) => (id === a.id ? Promise.reject(new Error('the disk has an error')) : get(id)));
+
+  const second = await drawing();
+  expect(await second.labels()).toEqual([undefined, [...drawn]]);
+  expect(complaints.splice(0)).toEqual([expect.stringContaining('something is drawn on a: ')]);
+  await expect(second.open()).rejects.toThrow('cannot be read (the disk has an error): reload the page');
+  await second.takeDrawn();
+  expect(second.state.cases.map(({ id }) => id)).toEqual(['b']);
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const { entries } = await unzip(await new Response(await projectArchive(false)).blob());
+  expect(Object.keys(entries).filter((path) => path.startsWith('drawings/'))).toEqual([
+    `drawings/${b.id}.gz`,
+  ]);
+  expect(complaints).toEqual([expect.stringContaining('without 1 drawing of this browser')]);
+  broken.mockRestore();
+
+  // Nor is what another tab has kept meanwhile.
+  const third = await page();
+  await third.take(await scans(0));
+  const other = { ...a, changed: new Date(a.changed.getTime() + 1000) };
+  await withDatabase((opened) => opened.put('drawings', other));
+  await expect(third.draw(third.state.cases[0]!)).rejects.toThrow('another drawing of it');
+  await expect(third.draw(third.state.cases[0]!, new Uint8Array(24), noMarks)).rejects.toThrow(
+    'another drawing',
+  );
+  expect(database.get('drawings', a.id)).toEqual(other);
+});
+
+test('a full disk is told once for each case, in words of drawings, and what is drawn is kept when there is room', async () => {
+  const { withDatabase } = await import('../support/page-store.ts');
+  const database = await withDatabase((opened) => opened);
+  const { board, open, written, draw, state } = await drawing();
+  const { QuotaExceeded } = await import('unet3d-gpu/worker'); // as the page has it
+  const store = database.transaction('drawings').store;
+  const put = vi.spyOn(store, 'put').mockImplementation(() => {
+    throw new QuotaExceeded('train on fewer cases', NaN, NaN);
+  });
+  const session = (await open())!;
+  for (const at of [3, 7]) {
+    board.drawn[at] = 1;
+    session.step();
+    await written();
+  }
+  expect(complaints).toHaveLength(1);
+  expect(complaints[0]).toMatch(
+    /^The drawing on a could not be saved: it does not fit the room.*free disk space/,
+  );
+  const { hasUnsaved } = await import('../../examples/browser/src/annotate/annotations.ts');
+  expect(hasUnsaved()).toBe(true);
+  put.mockRestore();
+  await draw(state.cases[1]!);
+  await vi.waitFor(() => expect(hasUnsaved()).toBe(false));
+  expect(database.getAll('drawings')).toHaveLength(2);
+});
+
+test('a drawing is kept where its scan cannot be, and the browser is asked once to keep what it has', async () => {
+  const persist = vi.fn(() => Promise.resolve(true));
+  vi.stubGlobal('navigator', { storage: { persist } });
+  const { withDatabase } = await import('../support/page-store.ts');
+  const database = await withDatabase((opened) => opened);
+  const { state, take, draw } = await page();
+  await take(await scans(0));
+  expect(persist).not.toHaveBeenCalled();
+  const put = vi.spyOn(database.transaction('images').store, 'put').mockImplementation(() => {
+    throw new Error('the file is gone');
+  });
+  await draw(state.cases[0]!);
+  put.mockRestore();
+  const [kept] = database.getAll('drawings') as [DrawingRecord];
+  expect(kept.scan).toBeUndefined();
+  await draw(state.cases[0]!);
+  expect((database.getAll('drawings') as [DrawingRecord])[0].scan).toMatchObject({ id: 'a' });
+  expect(persist).toHaveBeenCalledTimes(1);
 });
 
 test('unknown voxels of drawings have the value that unknown voxels have now', async () => {
@@ -355,7 +465,7 @@ test('while slices are filled nothing else is drawn; what comes meanwhile waits,
 });
 
 test('a label file without background begins a drawing that is complete only where no voxel is unknown', async () => {
-  const { state, open } = await drawing();
+  const { state, open, written } = await drawing();
   const session = (await open())!;
   state.ignoreLabel = 7;
   for (const other of [7, 1]) {
@@ -366,6 +476,45 @@ test('a label file without background begins a drawing that is complete only whe
     await session.take(await session.drawingOf(label));
     expect(session.isWhole).toBe(other === 1);
   }
+  await written(); // ahead of what is kept next
+});
+
+test('a project without images has those that the page made, also when it is saved from where it was opened', async () => {
+  const first = await page();
+  await first.take(await scans(0));
+  const { setMade } = await import('../../examples/browser/src/kept/data.ts');
+  setMade(first.state.cases[0]!.images[0] as File);
+  for (const item of first.state.cases) await first.draw(item);
+  for (let times = 0; times < 2; times++) {
+    const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+    const archive = await new Response(await projectArchive(false)).blob();
+    const { entries } = await unzip(archive);
+    const copied = Object.keys(entries).filter((path) => path.startsWith('images/'));
+    expect(copied).toEqual([expect.stringMatching(/\/a\.nii$/)]);
+    forgetAll();
+    await page();
+    const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+    expect(await openProject(archive)).toMatchObject({ drawings: 2, withoutScans: 1 });
+    await page(); // after a reload
+  }
+});
+
+test('a project is saved also where a scan is gone, which is named', async () => {
+  const first = await page();
+  const files = await scans(0);
+  await first.take(files);
+  for (const item of first.state.cases) await first.draw(item);
+  files[0]!.slice = () =>
+    Object.assign(new Blob(), { arrayBuffer: () => Promise.reject(new Error('it is gone')) });
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const archive = await new Response(await projectArchive(true)).blob();
+  expect(complaints).toEqual([expect.stringMatching(/^The project only names a\.nii: this file was moved/)]);
+  forgetAll();
+  await page();
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  const found = await scans(0);
+  expect(await openProject(archive)).toMatchObject({ drawings: 2, withoutScans: 1 });
+  expect(await openProject(archive, found)).toMatchObject({ withoutScans: 0 });
 });
 
 test('a project that is saved right after a stroke holds it', async () => {

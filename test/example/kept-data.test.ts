@@ -59,12 +59,13 @@ test('the images of a drawing are those of its trainings, are kept without any, 
   const images = () => withDatabase((database) => (database.getAll('images') as unknown[]).length);
   const item = (scan: string): Case => ({ id: 'scan', subject: scan, images: [file(scan)] });
   const [one, other] = [item('one'), item('other')];
-  const drawing = (id: string) => ({ id }) as DrawingRecord;
-  await keepDrawing(drawing('1'), one);
+  const changed = new Date(1);
+  const drawing = (id: string) => ({ id, changed }) as DrawingRecord;
+  await keepDrawing(drawing('1'), one, undefined);
   await keepRun(run('a', 'data'), { id: 'data', name: 'scans', cases: [one, other] });
-  await keepDrawing(drawing('2'), other);
+  await keepDrawing(drawing('2'), other, undefined);
   // As after a reload, when the same files are chosen anew: a drawing is known by what they hold.
-  await keepDrawing(drawing('2'), { ...other, images: [file('other')] });
+  await keepDrawing(drawing('2'), { ...other, images: [file('other')] }, changed);
   expect(await images()).toBe(2);
   await forget('a');
   expect(await images()).toBe(2);

@@ -71,6 +71,9 @@ const database = {
   }),
 };
 
+/** As of kept/database.ts, of a browser that keeps what it is given. */
+export const keepsAnything = (): boolean => true;
+
 /** As of kept/database.ts. */
 export const withDatabase = <T>(work: (opened: typeof database) => T | Promise<T>): Promise<T> =>
   Promise.resolve(database).then(work);

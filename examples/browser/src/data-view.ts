@@ -1,5 +1,6 @@
 /** Data: files in, images matched with labels, every problem named, and who is trained on. */
 import { openDataset, type Region } from 'unet3d-gpu/worker';
+import { keepUnsaved } from './annotate/annotations.ts';
 import { apply, findDrawings, type TakeLabels } from './annotate/labels.ts';
 import { CaseTable } from './case-table.ts';
 import { dataJob } from './data-client.ts';
@@ -8,6 +9,7 @@ import { attempt, button, counted, el, entriesOf, field, fill, picker } from './
 import { drawnScans } from './drawn-scans.ts';
 import { dropZone } from './dropped.ts';
 import { Intake } from './intake.ts';
+import { setMade } from './kept/data.ts';
 import { keptRuns, onRunsChange } from './kept/runs.ts';
 import { classCount, restoreSettings } from './planning.ts';
 import type { AtHand } from './labelled-cases.ts';
@@ -69,13 +71,17 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
     );
   }
   void showKept();
-  onRunsChange(() => void showKept());
+  onRunsChange(() => {
+    void showKept();
+    void keepUnsaved(); // where a training was deleted, there is room
+  });
 
   async function phantoms(): Promise<void> {
     await intake.takeMade('phantoms', async (signal) => {
       const software = (await device())?.software ?? true;
       const shape: [number, number, number] = software ? [24, 24, 16] : [64, 64, 32];
       const made = await dataJob('phantoms', { count: 12, shape }, { signal });
+      for (const { source } of made.files) setMade(source as File);
       return { ...(await openDataset(made.files, { name: 'phantoms' })), labels: made.labels };
     });
   }

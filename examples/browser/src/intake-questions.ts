@@ -4,6 +4,7 @@ import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { rivals, withoutSides } from './datasets.ts';
 import { counted } from './dom.ts';
+import { setMade } from './kept/data.ts';
 import { state, type PageCase } from './state.ts';
 
 /**
@@ -77,5 +78,6 @@ export async function aboutSeries(
     return { channels: Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`) };
   const images = cases.map((item) => item.images[0]!);
   const files = await dataJob('reduce', { images, to: answer }, { onProgress, signal });
+  files.forEach(setMade);
   return { cases: new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])) };
 }

@@ -137,7 +137,7 @@ export class Intake {
       const cases = new Map(await drawnCases());
       const { names, apart } = together(
         [],
-        (await keptDrawings()).filter(({ id }) => cases.has(id)),
+        (await keptDrawings()).drawings.filter(({ id }) => cases.has(id)),
       );
       for (const drawing of apart) {
         const why = namesApart(drawing.names, names, 'in newer ones');

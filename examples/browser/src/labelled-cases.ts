@@ -2,6 +2,7 @@
 import { sourceName, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
 import { setOrigin } from './annotate/kept-drawings.ts';
+import { taken } from './annotate/taken.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { messageOf, nextTask, unsaid } from './dom.ts';
@@ -20,6 +21,7 @@ import {
   classNames,
   forgetPredictions,
   named,
+  nameless,
   state,
   unnamed,
   type Images,
@@ -55,6 +57,8 @@ export class LabelledCases {
   #decided = new Set<string>();
   #reading = new AbortController();
   #mapping = new AbortController();
+  /** The last check, unless that was ended without another in its place. */
+  #newest: Promise<boolean> | undefined;
   /** Whether a check is going on. */
   #isReading = false;
   /** Why the last check failed that did. */
@@ -87,6 +91,10 @@ export class LabelledCases {
     Object.assign(state, { name, channels, regions, ignoreLabel, report: undefined });
     forgetDecision();
     state.labels = named(withoutNameless(names), dataset.labels);
+    // A case that comes back may have a label that is older than what is drawn on it.
+    const before = new Map(state.cases.map((item) => [item.images, item.label]));
+    for (const { images, label } of dataset.cases as readonly PageCase[])
+      if (!before.has(images) || before.get(images) !== label) taken.delete(images);
     state.cases = dataset.cases.map(({ label, ...item }): PageCase => ({
       ...item,
       images: item.images as Images,
@@ -112,10 +120,15 @@ export class LabelledCases {
     return { parts: this.#parts(), names: state.labels, labels: this.labels, byHand: this.byHand };
   }
 
+  #stopReading(): void {
+    this.#reading.abort();
+    this.#newest = undefined;
+  }
+
   /** Ends the reading of cases, or the mapping of their labels. */
   cancel(): void {
     this.#mapping.abort();
-    this.#reading.abort();
+    this.#stopReading();
     this.unread ||= this.#isReading;
     this.#isReading = false;
     this.#onWork('');
@@ -124,7 +137,7 @@ export class LabelledCases {
 
   clear(): void {
     this.#mapping.abort();
-    this.#reading.abort();
+    this.#stopReading();
     this.#isReading = false;
     this.trouble = [];
     forgetChoices();
@@ -191,7 +204,7 @@ export class LabelledCases {
       return label ? { ...item, label } : { ...item, part: 'unused' };
     });
     state.ignoreLabel ??= unknownVoxel;
-    this.#classes = names;
+    this.#classes = told(names);
     state.labels = [...names];
     this.#offer();
     this.trouble = [];
@@ -276,9 +289,20 @@ export class LabelledCases {
 
   /**
    * Reads what has not been read yet, and decides on preparation, settings, and the parts of cases that have none yet.
-   * @returns whether it came to its end, without a newer one
+   * @returns whether it came to its end, or a newer one in its place
    */
-  async check(): Promise<boolean> {
+  check(): Promise<boolean> {
+    const mine = this.#check();
+    this.#newest = mine;
+    return mine;
+  }
+
+  /** Of a check that was ended: whether a newer one comes to its end. */
+  #ended(): Promise<boolean> | false {
+    return this.#newest ?? false;
+  }
+
+  async #check(): Promise<boolean> {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
@@ -304,11 +328,14 @@ export class LabelledCases {
         clearTimeout(soon),
       );
       const gpu = await device();
-      if (signal.aborted) return false;
+      if (signal.aborted) return this.#ended();
       state.report = found.report;
-      this.values = found.values;
+      // Drawings need not show each class that there is.
+      const isKnown = (value: number): boolean =>
+        dataset.labels.length === 0 && state.labels[value] !== undefined;
+      this.values = [...(found.values?.keys() ?? [])].every(isKnown) ? undefined : found.values;
       const answer = await aboutSeries(signal, this.counted('Reading', 'series'));
-      if (signal.aborted) return false;
+      if (signal.aborted) return this.#ended();
       if (!answer) {
         this.cancel();
         return false;
@@ -327,12 +354,12 @@ export class LabelledCases {
       this.#decided = new Set(usable.map(({ id }) => id));
       // Planning a training takes long enough to be a task of its own.
       await nextTask();
-      if (signal.aborted) return false;
+      if (signal.aborted) return this.#ended();
       chooseDefaults(gpu, state.channels);
       await nextTask();
-      if (signal.aborted) return false;
+      if (signal.aborted) return this.#ended();
     } catch (error) {
-      if (signal.aborted) return false; // for a newer one
+      if (signal.aborted) return this.#ended();
       this.unread = true;
       this.#failure = messageOf(error);
       this.trouble.push(this.#failure);
@@ -380,6 +407,10 @@ function replaceCases(others: ReadonlyMap<PageCase, PageCase>): void {
 
 /** The case as it is now: it may have got another label since it was shown. */
 const caseOf = (id: string): PageCase | undefined => state.cases.find((item) => item.id === id);
+
+/** Classes as far as they are told: not where the last one has no name, as there may be more. */
+export const told = (names: readonly string[]): readonly string[] =>
+  nameless.test(names.findLast((name) => name !== 'ignore') ?? '') ? [] : names;
 
 /**
  * Names of classes up to the last that has one of its own: whether there are more is found in the labels.

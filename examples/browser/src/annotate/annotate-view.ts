@@ -15,7 +15,14 @@ import {
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
 import { viewOfCases, type View } from '../view.ts';
-import { foundDrawing, isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
+import {
+  foundDrawing,
+  isDone,
+  keepUnsaved,
+  knownDrawing,
+  labelFile,
+  lookForDrawings,
+} from './annotations.ts';
 import { Board } from './board.ts';
 import { caseList } from './case-list.ts';
 import { unknownVoxel, type Acceptance } from './drawing.ts';
@@ -351,6 +358,7 @@ function casesView(take: TakeLabels, open: Open): View {
       session = undefined;
       training.dispose();
       board.dispose();
+      void written().then(keepUnsaved);
       void attempt('Take over what was drawn', () => apply(take).then(changed));
     },
   };

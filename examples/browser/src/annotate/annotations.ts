@@ -1,7 +1,7 @@
 /** The drawings of the page's cases. */
 import type { Case, Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
-import { attempt } from '../dom.ts';
+import { attempt, complain, messageOf } from '../dom.ts';
 import { nameClasses } from '../labelled-cases.ts';
 import { changed, named, onChange, state, type Images, type PageCase } from '../state.ts';
 import { namesApart, renamed, together } from './drawn-names.ts';
@@ -24,6 +24,8 @@ const identities = new WeakMap<Images, string>();
 const drawings = new Map<string, DrawingRecord>();
 /** By the same, the cases of which the browser keeps an older drawing, or none: the newest is here alone. */
 const unsaved = new Map<string, Case>();
+/** By the same, when the drawing was changed that the browser keeps. */
+const keptOf = new Map<string, Date | undefined>();
 
 export const hasUnsaved = (): boolean => unsaved.size > 0;
 
@@ -59,7 +61,9 @@ export async function identityOfCase({ images }: PageCase): Promise<string> {
 export async function drawingOf(item: PageCase): Promise<DrawingRecord | undefined> {
   const id = await identityOfCase(item);
   const before = drawings.get(id);
-  const kept = unsaved.has(id) ? before : await keptDrawing(id).catch(() => before); // a browser that keeps nothing
+  if (unsaved.has(id)) return before;
+  const kept = await keptDrawing(id);
+  keptOf.set(id, kept?.changed);
   if (kept?.changed.getTime() === before?.changed.getTime()) return before;
   if (kept) drawings.set(id, kept);
   else drawings.delete(id);
@@ -67,16 +71,28 @@ export async function drawingOf(item: PageCase): Promise<DrawingRecord | undefin
   return kept;
 }
 
+/** What has been told of cases of which it cannot be said what is drawn on them. */
+const toldUnread = new WeakMap<Images, string>();
+
 /** Looks for the drawings of all cases, and the names of classes that were given with them. */
 export async function lookForDrawings(signal: AbortSignal): Promise<void> {
-  const sizes = new Set((await keptDrawings()).map(({ bytes }) => bytes));
+  const { drawings: all, unread } = await keptDrawings();
+  const sizes = new Set(all.map(({ bytes }) => bytes));
+  if (unread > 0) sizes.add(undefined); // which may be of any
   const mayHave = ({ images }: PageCase): boolean =>
     identities.has(images) || sizes.has(bytesOf(originOf(images))) || sizes.has(undefined);
   const found: DrawingRecord[] = [];
   for (const item of state.cases.filter(mayHave)) {
     if (signal.aborted) return;
-    const kept = await drawingOf(item);
-    if (kept) found.push(kept);
+    try {
+      const kept = await drawingOf(item);
+      if (kept) found.push(kept);
+    } catch (error) {
+      const why = messageOf(error);
+      if (toldUnread.get(item.images) !== why)
+        complain(`It cannot be told whether something is drawn on ${item.id}: ${why}`);
+      toldUnread.set(item.images, why);
+    }
   }
   if (signal.aborted) return;
   const { names } = together(state.labels, found);
@@ -120,34 +136,53 @@ export interface Drawing {
 const isNothing = ({ drawn, marks: { whole, slices } }: Drawing): boolean =>
   drawn === 0 && !whole && slices.every((list) => list.length === 0);
 
+let storing: Promise<void> = Promise.resolve();
+
+/** Makes the browser keep what is drawn on a case by now, after what it is given already. */
+function store(id: string): Promise<void> {
+  const done = storing.then(async () => {
+    const scan = unsaved.get(id);
+    if (!scan) return; // with one that came later
+    const [drawing, known] = [drawings.get(id), keptOf.get(id)];
+    if (drawing) await keepDrawing(drawing, scan, known);
+    else await forgetDrawing(id, { known });
+    keptOf.set(id, drawing?.changed);
+    toldUnsaved.delete(id);
+    if (drawings.get(id) === drawing) unsaved.delete(id);
+  });
+  storing = done.catch(() => undefined);
+  return done;
+}
+
+/** Tries again to keep what could not be kept: there may be room by now. */
+export async function keepUnsaved(): Promise<void> {
+  for (const id of [...unsaved.keys()]) await store(id).catch(() => undefined); // which has been told
+}
+
+/** Drawings of which it has been told that they could not be kept, and which have not been since. */
+const toldUnsaved = new Set<string>();
+
+/** @throws QuotaExceeded where it does not fit the disk; Error where the browser keeps another one */
 export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   const id = identities.get(item.images)!;
   const { id: name, subject } = item;
   const images = originOf(item.images);
-  const scan = { id: name, subject, images };
-  const known = (record?: DrawingRecord): void => {
-    if (record) drawings.set(id, record);
-    else drawings.delete(id);
-    unsaved.set(id, scan);
-    changed();
-  };
-  if (isNothing(drawing)) {
-    known();
-    await forgetDrawing(id);
-    return void unsaved.delete(id);
-  }
-  const voxels = await packed(drawing.voxels);
-  const record: DrawingRecord = {
-    ...drawing,
-    id,
-    bytes: bytesOf(images),
-    voxels,
-    names: named(drawings.get(id)?.names ?? [], drawing.names),
-    changed: new Date(),
-  };
-  known(record);
-  await keepDrawing(record, scan);
-  unsaved.delete(id);
+  const bytes = bytesOf(images);
+  const voxels = isNothing(drawing) ? undefined : await packed(drawing.voxels);
+  const names = named(drawings.get(id)?.names ?? [], drawing.names);
+  if (voxels) drawings.set(id, { ...drawing, id, bytes, voxels, names, changed: new Date() });
+  else drawings.delete(id);
+  unsaved.set(id, { id: name, subject, images });
+  changed();
+  await store(id);
+  if (unsaved.size > 0) void keepUnsaved(); // what there was no room for
+}
+
+/** Tells that a drawing could not be kept, once until it can. */
+export async function tellUnsaved(item: PageCase, error: unknown): Promise<void> {
+  const id = await identityOfCase(item);
+  if (!toldUnsaved.has(id)) complain(`The drawing on ${item.id} could not be saved: ${messageOf(error)}`);
+  toldUnsaved.add(id);
 }
 
 /** Forgets what is drawn on a case, such as a drawing that is damaged. */
@@ -156,6 +191,7 @@ export async function forget(item: PageCase): Promise<void> {
   await forgetDrawing(id);
   drawings.delete(id);
   unsaved.delete(id);
+  keptOf.delete(id);
   changed();
 }
 

@@ -1,18 +1,45 @@
 /** Drawings that the browser keeps. They belong to a case by what its images hold, whatever these are called. */
 import { QuotaExceeded, type Case } from 'unet3d-gpu/worker';
+import { messageOf } from '../dom.ts';
 import { hex, sha256 } from '../hash.ts';
 import { getImages, putImages, removeUnused, stores } from '../kept/data.ts';
-import { withDatabase, type DrawingRecord } from '../kept/database.ts';
+import { keepsAnything, withDatabase, type DrawingRecord } from '../kept/database.ts';
 import { hold } from '../kept/locks.ts';
+import { keepForGood } from '../kept/persistence.ts';
 import type { Images } from '../state.ts';
 
 export type { DrawingRecord } from '../kept/database.ts';
 
+/** @throws Error where it cannot be read, which is no sign that there is none */
 export const keptDrawing = (id: string): Promise<DrawingRecord | undefined> =>
-  withDatabase((database) => database.get('drawings', id));
+  withDatabase((database) => database.get('drawings', id)).catch((error: unknown) => {
+    if (!keepsAnything()) return undefined;
+    throw new Error(
+      `what this browser keeps of its drawing cannot be read (${messageOf(error)}): reload the page to try again`,
+    );
+  });
 
-export const keptDrawings = (): Promise<DrawingRecord[]> =>
-  withDatabase((database) => database.getAll('drawings')).catch(() => []);
+interface KeptDrawings {
+  readonly drawings: readonly DrawingRecord[];
+  /** How many others there are, which cannot be read. */
+  readonly unread: number;
+}
+
+/** All drawings; none in a browser that keeps nothing. */
+export const keptDrawings = (): Promise<KeptDrawings> =>
+  withDatabase(async (database) => {
+    const drawings: DrawingRecord[] = [];
+    const ids = await database.getAllKeys('drawings');
+    // One by one: all at once, none is read where one cannot be.
+    for (const id of ids) {
+      const found = await Promise.resolve(database.get('drawings', id)).catch(() => undefined);
+      if (found) drawings.push(found);
+    }
+    return { drawings, unread: ids.length - drawings.length };
+  }).catch((error: unknown) => {
+    if (keepsAnything()) throw error;
+    return { drawings: [], unread: 0 };
+  });
 
 /**
  * Takes a drawing for this tab, to change it; returns how to let it go.
@@ -23,26 +50,64 @@ export const holdDrawing = (id: string, name = 'it'): Promise<() => void> =>
   hold(`drawing ${id}`, `${name} is being drawn on in another tab of this page: close it there`);
 
 /**
- * Keeps a drawing, with the images that it is on where the disk takes them.
- * @param item undefined where the images are not at hand
+ * What is kept of a drawing.
+ * @param known when that was changed, as this tab knows it; undefined where it knows of nothing
+ * @throws Error where something else is kept, which is not to be lost
  */
-export async function keepDrawing(drawing: DrawingRecord, item: Case | undefined): Promise<void> {
-  const alone = () => withDatabase((database) => database.put('drawings', drawing));
-  if (!item) return void (await alone());
-  const { id, subject, images } = item;
-  await withDatabase(async (database) => {
-    const transaction = database.transaction(stores, 'readwrite');
-    const keep = async (): Promise<unknown> => {
-      const drawings = transaction.objectStore('drawings');
-      const before = (await drawings.get(drawing.id))?.scan?.imagesId;
-      const scan = { id, subject, imagesId: await putImages(transaction, images, before) };
-      return drawings.put({ ...drawing, scan });
-    };
-    await Promise.all([keep(), transaction.done]);
-  }).catch(async (error: unknown) => {
-    if (!(error instanceof QuotaExceeded)) throw error;
-    await alone();
-  });
+async function keptAsKnown(
+  drawings: { readonly get: (id: string) => Promise<DrawingRecord | undefined> },
+  id: string,
+  known: Date | undefined,
+): Promise<DrawingRecord | undefined> {
+  const kept = await drawings.get(id);
+  if (kept && kept.changed.getTime() !== known?.getTime())
+    throw new Error(
+      `this browser keeps another drawing of it by now, of ${kept.changed.toLocaleString()}: save this one as NIfTI, and reload the page to see that`,
+    );
+  return kept;
+}
+
+/**
+ * Keeps a drawing, with the images that it is on where they can be kept.
+ * @param item undefined where the images are not at hand
+ * @param known as of `keptAsKnown`
+ * @throws QuotaExceeded where it does not fit the disk; Error where something else is kept
+ */
+export async function keepDrawing(
+  drawing: DrawingRecord,
+  item: Case | undefined,
+  known: Date | undefined,
+): Promise<void> {
+  const alone = (): Promise<void> =>
+    withDatabase(async (database) => {
+      const transaction = database.transaction('drawings', 'readwrite');
+      const keep = async (): Promise<unknown> => {
+        const before = await keptAsKnown(transaction.store, drawing.id, known);
+        const scan = drawing.scan ?? before?.scan;
+        return transaction.store.put({ ...drawing, ...(scan && { scan }) });
+      };
+      await Promise.all([keep(), transaction.done]);
+    }).catch((error: unknown) => {
+      if (!(error instanceof QuotaExceeded)) throw error;
+      const message =
+        'it does not fit the room that this site has on the disk: free disk space, or delete trainings under "Models"';
+      throw new QuotaExceeded(message, NaN, NaN);
+    });
+  if (item) {
+    const { id, subject, images } = item;
+    const together = withDatabase(async (database) => {
+      const transaction = database.transaction(stores, 'readwrite');
+      const keep = async (): Promise<unknown> => {
+        const drawings = transaction.objectStore('drawings');
+        const before = (await keptAsKnown(drawings, drawing.id, known))?.scan?.imagesId;
+        const scan = { id, subject, imagesId: await putImages(transaction, images, before) };
+        return drawings.put({ ...drawing, scan });
+      };
+      await Promise.all([keep(), transaction.done]);
+    });
+    await together.catch(alone); // the disk may be full, or the scan's file gone
+  } else await alone();
+  keepForGood();
 }
 
 /** Keeps what classes are called in a drawing by now, unless another tab has changed it since. */
@@ -54,31 +119,37 @@ export const keepNames = ({ id, changed, names }: DrawingRecord): Promise<void> 
     await transaction.done;
   });
 
-/** Forgets a drawing, and its images if nothing else has them. */
-export const forgetDrawing = (id: string): Promise<void> =>
+/**
+ * Forgets a drawing, and its images if nothing else has them.
+ * @param only as `known` of `keptAsKnown`, where another is to stay
+ */
+export const forgetDrawing = (id: string, only?: { readonly known: Date | undefined }): Promise<void> =>
   withDatabase(async (database) => {
     const transaction = database.transaction(stores, 'readwrite');
+    if (only) await keptAsKnown(transaction.objectStore('drawings'), id, only.known);
     await transaction.objectStore('drawings').delete(id);
     await removeUnused(transaction);
     await transaction.done;
   });
 
 /** The cases that are drawn on, by the ids of their drawings, as far as their images are kept. No two have one name. */
-export const drawnCases = (): Promise<ReadonlyMap<string, Case>> =>
-  withDatabase(async (database) => {
-    const transaction = database.transaction(stores);
-    const found = new Map<string, Case>();
-    const names = new Set<string>();
-    for (const { id: drawing, scan } of await transaction.objectStore('drawings').getAll()) {
-      const images = scan && (await getImages(transaction, scan.imagesId));
-      if (!images) continue;
-      let name = scan.id;
-      for (let count = 2; names.has(name); count++) name = `${scan.id} (${count})`;
-      names.add(name);
-      found.set(drawing, { id: name, subject: name === scan.id ? scan.subject : name, images });
-    }
-    return found;
-  });
+export async function drawnCases(): Promise<ReadonlyMap<string, Case>> {
+  const { drawings } = await keptDrawings();
+  const found = new Map<string, Case>();
+  const names = new Set<string>();
+  if (drawings.length > 0)
+    await withDatabase(async (database) => {
+      for (const { id: drawing, scan } of drawings) {
+        const images = scan && (await getImages(database.transaction(stores), scan.imagesId));
+        if (!images) continue;
+        let name = scan.id;
+        for (let count = 2; names.has(name); count++) name = `${scan.id} (${count})`;
+        names.add(name);
+        found.set(drawing, { id: name, subject: name === scan.id ? scan.subject : name, images });
+      }
+    });
+  return found;
+}
 
 /** Bytes that are read of a file at once. */
 const part = 16 * 2 ** 20;

@@ -6,21 +6,13 @@ import { unknownVoxel } from './drawing.ts';
 import { whereApart } from './drawn-names.ts';
 import type { DrawingRecord } from './kept-drawings.ts';
 import { written } from './session.ts';
+import { taken, type Taken } from './taken.ts';
 
 /** Gives cases other labels, or none. */
 export type TakeLabels = (labels: ReadonlyMap<Images, VolumeFile | undefined>) => Promise<void>;
 
 /** Labels that were made of drawings, with those that the cases had before. */
 const made = new WeakMap<VolumeFile, VolumeFile | undefined>();
-interface Taken {
-  /** None for cases that were never drawn on. */
-  readonly drawing: DrawingRecord | undefined;
-  /** The value of unknown voxels in it. */
-  readonly unknown: number;
-}
-
-/** The drawing that is the label of a case by now. */
-const taken = new WeakMap<Images, Taken>();
 
 const unknownNow = (): number => state.ignoreLabel ?? unknownVoxel;
 
@@ -30,7 +22,7 @@ function isNews(item: PageCase): boolean {
   const drawing = knownDrawing(item);
   const before = taken.get(item.images);
   if (before) return drawing !== before.drawing || (!!drawing && before.unknown !== unknownNow());
-  if (!drawing) return false;
+  if (!drawing) return item.label !== undefined && made.has(item.label); // it was erased since
   if (!isOfTime(item.label, drawing.changed)) return true;
   // A label that comes back with its training, or whose image is another file now, is of the time of its drawing.
   taken.set(item.images, { drawing, unknown: unknownNow() });

@@ -1,7 +1,7 @@
 /** A case that is being drawn on: every step is kept at once, and can be undone and done again. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
-import { complain, messageOf, unlessAborted } from '../dom.ts';
+import { messageOf, unlessAborted } from '../dom.ts';
 import { restsUntil } from '../pieces.ts';
 import { classNames, named, state, type PageCase, type VolumeFile } from '../state.ts';
 import { classCount } from '../planning.ts';
@@ -39,6 +39,7 @@ import {
   identityOfCase,
   keep,
   knownDrawing,
+  tellUnsaved,
 } from './annotations.ts';
 import { whereApart } from './drawn-names.ts';
 import { holdDrawing, type DrawingRecord } from './kept-drawings.ts';
@@ -489,7 +490,7 @@ export class Session {
           names: this.#names,
         });
       } catch (error) {
-        complain(`The drawing on ${this.item.id} could not be saved: ${messageOf(error)}`);
+        await tellUnsaved(this.item, error);
       }
     }
     this.#isWriting = false;

@@ -9,6 +9,11 @@ export const stores: Stores = ['runs', 'data', 'images', 'drawings'];
 type Reading = IDBPTransaction<Kept, Stores, 'readonly' | 'readwrite'>;
 type Writing = IDBPTransaction<Kept, Stores, 'readwrite'>;
 
+/** Images that the page has made, such as of a DICOM series: no folder of the person holds them. */
+const made = new WeakSet<object>();
+export const setMade = (image: File): void => void made.add(image);
+export const isMade = (image: object): boolean => made.has(image);
+
 /** Keys of images that are kept, by the list that they are in: cases with other labels share it. */
 const keys = new WeakMap<object, string>();
 
@@ -16,9 +21,11 @@ const keys = new WeakMap<object, string>();
 export const keyOf = (images: Case['images']): string | undefined => keys.get(images);
 
 export async function getImages(transaction: Reading, id: string): Promise<Case['images'] | undefined> {
-  const images = (await transaction.objectStore('images').get(id))?.images;
-  if (images) keys.set(images, id);
-  return images;
+  const kept = await transaction.objectStore('images').get(id);
+  if (!kept) return undefined;
+  keys.set(kept.images, id);
+  for (const [at, image] of kept.images.entries()) if (kept.made?.[at]) made.add(image as File);
+  return kept.images;
 }
 
 /**
@@ -33,7 +40,9 @@ export async function putImages(
 ): Promise<string> {
   const kept = transaction.objectStore('images');
   const id = keys.get(images) ?? known ?? crypto.randomUUID();
-  if ((await kept.getKey(id)) === undefined) await kept.put({ id, images });
+  const own = images.map((image) => made.has(image as File));
+  if ((await kept.getKey(id)) === undefined)
+    await kept.put({ id, images, ...(own.includes(true) && { made: own }) });
   keys.set(images, id);
   return id;
 }

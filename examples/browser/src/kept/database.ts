@@ -90,9 +90,22 @@ export type StoredCase = Omit<Case, 'images'> & {
 export interface Kept extends DBSchema {
   runs: { key: string; value: RunRecord };
   data: { key: string; value: Omit<DataRecord, 'cases'> & { readonly cases: readonly StoredCase[] } };
-  images: { key: string; value: { readonly id: string; readonly images: Case['images'] } };
+  images: {
+    key: string;
+    value: {
+      readonly id: string;
+      readonly images: Case['images'];
+      /** Which of them the page has made; absent where none. */
+      readonly made?: readonly boolean[];
+    };
+  };
   drawings: { key: string; value: DrawingRecord };
 }
+
+let hasOpened = false;
+
+/** Whether this browser keeps anything, as far as is known in this visit: some private windows keep nothing. */
+export const keepsAnything = (): boolean => hasOpened;
 
 /** @throws QuotaExceeded where the files do not fit the disk; Error where the browser keeps nothing */
 export async function withDatabase<T>(work: (database: IDBPDatabase<Kept>) => Promise<T>): Promise<T> {
@@ -107,6 +120,7 @@ export async function withDatabase<T>(work: (database: IDBPDatabase<Kept>) => Pr
       opened.createObjectStore('images', { keyPath: 'id' });
     },
   });
+  hasOpened = true;
   try {
     return await work(database);
   } catch (error) {

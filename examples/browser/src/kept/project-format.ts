@@ -11,6 +11,8 @@ const fileSchema = v.object({
   path: v.optional(v.string()),
   /** Milliseconds since 1970: what was drawn is of the time of its label. */
   modified: v.exactOptional(v.number()),
+  /** Whether the page has made it, so that it is in the archive whatever the person wants. */
+  made: v.exactOptional(v.literal(true)),
 });
 const volumeSchema = v.union([fileSchema, v.object({ header: fileSchema, image: fileSchema })]);
 

@@ -6,7 +6,8 @@ import { makeZip } from 'client-zip';
 import { unzip, type ZipEntry } from 'unzipit';
 import * as v from 'valibot';
 import { InvalidDataset, type Case } from 'unet3d-gpu/worker';
-import { keyOf } from './data.ts';
+import { counted, complain } from '../dom.ts';
+import { isMade, keyOf, setMade } from './data.ts';
 import type { AtHand } from '../labelled-cases.ts';
 import type { Images, VolumeFile } from '../state.ts';
 import type { DataRecord, DrawingRecord, RunRecord } from './database.ts';
@@ -47,8 +48,8 @@ interface Entry {
 
 /**
  * The archive, as it is read from the disk piece by piece.
- * @param withImages copies images into it; otherwise they are read, to be known again. Labels are always in it: those
- * that were drawn or mapped are in no folder
+ * @param withImages copies images into it; otherwise they are read, to be known again. Labels are always in it, and images
+ * that the page has made: those are in no folder. Files that are gone are only named, which is told
  * @param atHand cases of the page, which need not be kept in the browser
  * @param run the training at hand, some of whose weights the disk may not have taken
  */
@@ -61,8 +62,13 @@ export async function projectArchive(
   await written(); // the last stroke as well
   const runs = await keptRuns();
   const unsaved = unsavedDrawings();
+  const kept = await keptDrawings();
+  if (kept.unread > 0)
+    complain(
+      `The project is without ${counted(kept.unread, 'drawing')} of this browser that cannot be read: reload the page, and save it again.`,
+    );
   const drawings = [
-    ...(await keptDrawings()).filter(({ id }) => !unsaved.has(id)),
+    ...kept.drawings.filter(({ id }) => !unsaved.has(id)),
     ...[...unsaved.values()].flatMap(({ drawing }) => drawing ?? []),
   ];
   const scans = await drawnCases();
@@ -70,11 +76,17 @@ export async function projectArchive(
     (found) => found !== undefined,
   );
   const files: Entry[] = [];
+  /** Names of files that cannot be read. */
+  const gone = new Set<string>();
   const known = new Map<string, { readonly file: File; readonly as: ProjectFile }[]>();
   /** A file of the archive, which is in it once, however often the same was chosen. */
   const fileIn = async (folder: string, file: File, isCopied: boolean): Promise<ProjectFile> => {
     signal?.throwIfAborted();
     const { name, size, lastModified: modified } = file;
+    if (!(await isThere(file))) {
+      gone.add(name);
+      return { name, size, modified };
+    }
     const key = `${isCopied} ${size} ${name}`;
     const alike = known.get(key) ?? [];
     for (const other of alike)
@@ -82,12 +94,13 @@ export async function projectArchive(
         return other.as;
     const path = `${folder}/${files.length}/${name}`;
     if (isCopied) files.push({ name: path, input: file });
-    const as = { name, size, modified, ...(isCopied ? { path } : { hash: await identityOf([file]) }) };
+    const where = isCopied ? { path } : { hash: await identityOf([file]) };
+    const as = { name, size, modified, ...where, ...(isMade(file) && { made: true as const }) };
     known.set(key, [...alike, { file, as }]);
     return as;
   };
   const volumeIn = async (folder: string, volume: VolumeFile, isCopied = true): Promise<ProjectVolume> => {
-    if (!('header' in volume)) return fileIn(folder, volume, isCopied);
+    if (!('header' in volume)) return fileIn(folder, volume, isCopied || isMade(volume));
     const { header, image } = volume;
     return { header: await fileIn(folder, header, isCopied), image: await fileIn(folder, image, isCopied) };
   };
@@ -122,6 +135,10 @@ export async function projectArchive(
     ...{ format: 'unet3d-gpu project', version: 1, data: described, runs, drawings: drawn },
     ...(atHand && { atHand: await atHandIn(atHand, caseIn) }),
   };
+  if (gone.size > 0)
+    complain(
+      `The project only names ${[...gone].join(', ')}: ${gone.size === 1 ? 'this file was' : 'these files were'} moved, changed or deleted after they were given. Whoever opens it is asked for the folder that holds them.`,
+    );
   async function* entries(): AsyncGenerator<Entry> {
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
     for (const { id } of runs)
@@ -146,6 +163,16 @@ async function atHandIn(
   for (const item of cases) its.push({ ...(await caseIn(item)), part: parts.get(item.id) });
   return { name, cases: its, classes, names, channels, regions, ignoreLabel };
 }
+
+/** Whether a file can still be read; an empty one always can. */
+const isThere = (file: File): Promise<boolean> =>
+  file
+    .slice(0, 1)
+    .arrayBuffer()
+    .then(
+      () => true,
+      () => false,
+    );
 
 const withoutVoxels = ({ voxels: _voxels, scan: _scan, ...drawing }: DrawingRecord) => drawing;
 
@@ -187,9 +214,20 @@ export async function openProject(
   };
   const bytesOf = async (path: string): Promise<Uint8Array<ArrayBuffer> | undefined> =>
     path in entries ? new Uint8Array(await (await blobOf(path)).arrayBuffer()) : undefined;
-  const fileOf = async ({ name, size, hash, path, modified }: ProjectFile): Promise<File | undefined> => {
+  const fileOf = async ({
+    name,
+    size,
+    hash,
+    path,
+    modified,
+    made,
+  }: ProjectFile): Promise<File | undefined> => {
     const time = modified === undefined ? {} : { lastModified: modified };
-    if (path !== undefined) return new File([await blobOf(path)], name, time);
+    if (path !== undefined) {
+      const file = new File([await blobOf(path)], name, time);
+      if (made) setMade(file);
+      return file;
+    }
     const alike = found.filter((file) => file.name === name && file.size === size);
     if (hash === undefined) return alike.length === 1 ? alike[0] : undefined;
     for (const file of alike) if ((await identityOf([file])) === hash) return file;
@@ -270,7 +308,7 @@ export async function openProject(
     try {
       const now = await keptDrawing(theirs.id);
       if (now?.changed.getTime() !== here?.changed.getTime()) return;
-      await keepDrawing(theirs, its);
+      await keepDrawing(theirs, its, here?.changed);
       if (theirs !== here) drawings++;
     } finally {
       release();
