@@ -54,11 +54,12 @@ async function folderOf(files: Record<string, Uint8Array | Promise<Uint8Array>>)
   return folder;
 }
 
-async function pairs(count: number, label = halves(1), name = 'case'): Promise<string> {
+/** @param first tells the images from those of others */
+async function pairs(count: number, label = halves(1), name = 'case', first = 1): Promise<string> {
   const files: Record<string, Promise<Uint8Array>> = {};
   for (let subject = 1; subject <= count; subject++) {
     const id = `${name}_${String(subject).padStart(3, '0')}`;
-    files[`images/${id}.nii.gz`] = image(subject);
+    files[`images/${id}.nii.gz`] = image(first + subject);
     files[`labels/${id}.nii.gz`] = label;
   }
   return folderOf(files);
@@ -144,13 +145,17 @@ test('another data set replaces the one before or is added to it, as one says', 
   await open(page, await pairs(3, halves(1), 'other'));
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
   await count('2 cases');
-  await open(page, await pairs(3, halves(1), 'other'));
+  await open(page, await pairs(3, halves(1), 'other', 10));
   await page.getByRole('button', { name: 'Add to them' }).click();
   await count('5 cases');
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
-  // Cases of one name are two cases.
+  // Cases of one name are two cases, but of the same images one.
+  await open(page, await pairs(2, halves(1), 'case', 20));
+  await page.getByRole('button', { name: 'Add to them' }).click();
+  await count('7 cases');
   await open(page, await pairs(2));
   await page.getByRole('button', { name: 'Add to them' }).click();
+  await page.getByText(/^2 scans of .* are here already, and not added again/).waitFor();
   await count('7 cases');
   await page.getByRole('button', { name: 'Try it with phantoms' }).click();
   await page.getByRole('button', { name: 'Replace them' }).click();

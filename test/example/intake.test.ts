@@ -104,7 +104,7 @@ test('scans without labels beside labelled cases leave these as they were, and n
   await take(labelled(['a', 'b', 'c'], { labels: { ...labels, ignore: 2 }, channel_names: { 0: 'CT' } }));
   cases.use('a', 'validation');
   const before = parts();
-  await take(scans('a', 'd'), 'add');
+  await take([await file('scans/a.nii', (voxel) => voxel % 5), ...(await scans('d'))], 'add');
   expect(parts()).toEqual({ ...before, scans_a: 'unused', d: 'unused' });
   expect(state).toMatchObject({ ignoreLabel: 2, channels: ['CT'], labels: ['background', 'tumour'] });
   expect(state.report!.cases.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
@@ -114,6 +114,47 @@ test('scans without labels beside labelled cases leave these as they were, and n
   await cases.annotate(new Map([[images, (await label('d.nii')).source]]), state.labels);
   expect(state.ignoreLabel).toBe(2);
   expect(parts()).toEqual({ ...before, scans_a: 'unused', d: 'train' });
+});
+
+test('scans that are there already are not added again, but their labels where they had none', async () => {
+  const { state, cases, take, parts } = await page();
+  await take(labelled(['a', 'b'], { name: 'ours', labels }));
+  cases.use('a', 'validation');
+  await take(scans('a', 'd'), 'add');
+  expect(cases.trouble.join()).toContain('1 scan of scans is here already, and not added again.');
+  expect(parts()).toMatchObject({ a: 'validation', d: 'unused' });
+  const { source } = await label('set/labelsTr/d.nii');
+  const again = [{ ...(await image('set/imagesTr/d.nii')), path: 'set/imagesTr/e.nii' }];
+  await take([...again, { path: 'set/labelsTr/e.nii', source }], 'add');
+  expect(state.cases.map(({ id }) => id)).toEqual(['a', 'b', 'd']);
+  expect(state.cases[2]!.label).toBe(source);
+  expect(parts()).toMatchObject({ a: 'validation', d: 'train' });
+  expect(state.name).toBe('ours and scans');
+  expect(state.report!.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+});
+
+test('labels with more classes go beside drawings whose classes have no names', async () => {
+  const { state, cases, take } = await page();
+  await take(scans('z'));
+  const [{ images }] = state.cases as [PageCase];
+  // Nothing of it is drawn as background.
+  const drawn = (await file('z.nii', (voxel) => (voxel < 12 ? 255 : 1))).source;
+  await cases.annotate(new Map([[images, drawn]]), ['background', 'class 1']);
+  expect(cases.values).toBeUndefined();
+  await take(Promise.all([image('set/imagesTr/a.nii'), label('set/labelsTr/a.nii', 3, 2)]), 'add');
+  expect(state.report!.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+  expect(cases.values).toBeUndefined();
+  expect(state.labels).toEqual(['background', 'class 1', 'class 2', 'class 3']);
+});
+
+test('a file that cannot be read is named and left out, and the page is not busy with it', async () => {
+  const { state, cases, take, work } = await page();
+  const gone = new File(['a series'], 'IM0001');
+  gone.slice = () => Object.assign(new Blob(), { text: () => Promise.reject(new Error('it is gone')) });
+  await take([{ path: 'scans/IM0001', source: gone }, ...(await scans('a'))]);
+  expect(cases.trouble).toContain('What cannot be read is left out: scans/IM0001 (it is gone).');
+  expect(state.cases.map(({ id }) => id)).toEqual(['a']);
+  expect(work.at(-1)).toBe('');
 });
 
 test('labels beside no image of their name are chosen by hand, of what the labels before mean', async () => {
@@ -381,6 +422,28 @@ test('data that come back are not those of the page where others have come while
   onCases.push(() => take(labelled(['c', 'd']), 'replace'));
   expect(await intake.restore({ ...kept, cases }, parts)).toBe(false);
   expect(state.cases.map(({ id }) => id)).toEqual(['c', 'd']);
+});
+
+test('what follows the reading of cases follows it also where a label is chosen meanwhile', async () => {
+  const { state, cases, intake } = await page();
+  const kept = { name: 'kept', labels: [], channels: [], warnings: [] };
+  const { cases: before } = await openDataset(await labelled(['a', 'b']));
+  /** Restores them; their reading has begun then. */
+  const restore = async (): Promise<{ readonly done: Promise<boolean> }> => {
+    const shown = state.cases;
+    const done = intake.restore({ ...kept, cases: before }, new Map());
+    while (state.cases === shown) await Promise.resolve();
+    return { done };
+  };
+  const restored = await restore();
+  const chosen = cases.choose('a', state.cases[1]!.label);
+  expect(await restored.done).toBe(true);
+  expect(state.report!.cases).toHaveLength(2);
+  await chosen;
+  // But not where the reading is cancelled.
+  const again = await restore();
+  intake.cancel();
+  expect(await again.done).toBe(false);
 });
 
 test('who starts over gets no data that are still being made, and is asked before work by hand is lost', async () => {

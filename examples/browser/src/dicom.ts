@@ -1,6 +1,7 @@
 /** DICOM series as NIfTI volumes, converted by dcm2niix in a worker that is loaded when it is needed. */
 import type { FileEntry } from 'unet3d-gpu/worker';
 import { counted, messageOf, unlessAborted } from './dom.ts';
+import { setMade } from './kept/data.ts';
 
 /** Files of other kinds, whose beginning nobody needs to look at. */
 const others = /\.(nii|hdr|img|json|csv|tsv|txt|md|zip|safetensors|pth?|ckpt|png|jpe?g|pdf|html?)(\.gz)?$/i;
@@ -35,9 +36,19 @@ export async function withoutDicom(
 ): Promise<WithoutDicom | undefined> {
   const folders = new Map<string, File[]>();
   const entries: FileEntry[] = [];
+  const unread: string[] = [];
+  let why = '';
   for (const entry of given) {
     if (signal.aborted) return undefined;
-    if (!(await isDicom(entry))) {
+    let isSeries: boolean;
+    try {
+      isSeries = await isDicom(entry);
+    } catch (error) {
+      unread.push(entry.path);
+      why ||= messageOf(error);
+      continue;
+    }
+    if (!isSeries) {
       if (!/(^|\/)dicomdir$/i.test(entry.path)) entries.push(entry);
       continue;
     }
@@ -45,6 +56,11 @@ export async function withoutDicom(
     folders.set(folder, [...(folders.get(folder) ?? []), entry.source as File]);
   }
   const notes: string[] = [];
+  if (unread.length > 0) {
+    const some = unread.slice(0, 3).join(', ');
+    const all = unread.length > 3 ? `${counted(unread.length, 'file')}, such as ${some}` : some;
+    notes.push(`What cannot be read is left out: ${all} (${why}).`);
+  }
   let [done, read, made] = [0, 0, 0];
   for (const [folder, files] of folders) {
     onFolder(done++, folders.size);
@@ -55,7 +71,9 @@ export async function withoutDicom(
       for (const volume of volumes) {
         const name = volume.name.replace(/\.gz$/, '').replace(/\.nii$/, '');
         const path = isOnly ? `${folder}.nii.gz` : [folder, `${name}.nii.gz`].filter(Boolean).join('/');
-        entries.push({ path, source: new File([volume], path.split('/').at(-1)!) });
+        const source = new File([volume], path.split('/').at(-1)!);
+        setMade(source);
+        entries.push({ path, source });
       }
       if (volumes.length === 0)
         notes.push(`There is no volume in ${where} (${counted(files.length, 'DICOM file')}).`);

@@ -11,16 +11,16 @@ import {
 import { dataJob } from './data-client.ts';
 import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
-import { complain, entriesOf, leftOut, messageOf, unsaid } from './dom.ts';
+import { complain, counted, entriesOf, leftOut, messageOf, unsaid } from './dom.ts';
 import { listed, type Listing } from './dropped.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
 import { namesApart, together } from './annotate/drawn-names.ts';
-import { drawnCases, keptDrawings } from './annotate/kept-drawings.ts';
-import { LabelledCases, type AtHand, type Kept } from './labelled-cases.ts';
+import { bytesOf, drawnCases, identityOf, keptDrawings, originOf } from './annotate/kept-drawings.ts';
+import { LabelledCases, told, type AtHand, type Kept } from './labelled-cases.ts';
 import { forgetChoices } from './planning.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
-import { named, state, unnamed, type VolumeFile } from './state.ts';
+import { named, state, unnamed, type Images, type VolumeFile } from './state.ts';
 
 /** What becomes of the cases that are there; files may also belong to what was given before. */
 type Room = 'replace' | 'add' | 'go on';
@@ -37,6 +37,9 @@ interface Coming extends Pick<Kept, 'parts' | 'names'> {
   readonly single?: SingleFiles;
   readonly base?: Base | undefined;
 }
+
+/** Cases that are to be added, with the ids of those that have the same images and stay. */
+type Twins = ReadonlyMap<Case, string>;
 
 interface Listeners {
   readonly onChange: () => void;
@@ -72,9 +75,11 @@ export class Intake {
     const converted = await withoutDicom(files, {
       signal,
       onFolder: this.cases.counted('Converting', 'folders of DICOM files'),
-    }).finally(() => clearTimeout(soon));
+    }).finally(() => {
+      clearTimeout(soon);
+      if (!signal.aborted) this.#listeners.onWork('');
+    });
     if (!converted || signal.aborted) return;
-    this.#listeners.onWork('');
     await this.#takeVolumes(converted.entries, as, converted.notes);
   }
 
@@ -260,6 +265,7 @@ export class Intake {
       /** Whether others have come in between, of which nobody was asked. */
       const isStale = (): boolean => room !== 'go on' && decidedAt !== this.#turn && !signal.aborted;
       let added = made;
+      let twins: Twins = new Map();
       do {
         if (isStale()) {
           decidedAt = this.#turn;
@@ -267,11 +273,20 @@ export class Intake {
           if (!now) return false;
           [room, base] = [now, now === 'add' ? allThatIsThere() : undefined];
         }
-        if (base) added = await this.#marked(made, base, signal);
+        if (base) {
+          added = await this.#marked(made, base, signal);
+          twins = await this.#twins(added, base, signal);
+        }
       } while (isStale());
       if (base) {
-        dataset = joined(this.#here(base), added, [state.labels, named(names, made.labels)]);
-        kept = this.#keptWith(added.cases, dataset, { parts, names });
+        const here = this.#here(base);
+        const all = joined(here, added, [state.labels, named(names, made.labels)]);
+        dataset = { ...all, ...eachOnce(here, added, all, twins) };
+        kept = this.#keptWith(added.cases, all, { parts, names });
+        if (twins.size > 0)
+          this.cases.trouble.push(
+            `${counted(twins.size, 'scan')} of ${made.name} ${twins.size === 1 ? 'is' : 'are'} here already, and not added again.`,
+          );
       } else {
         dataset = made;
         kept = room === 'replace' ? { parts, names } : this.cases.kept();
@@ -294,7 +309,30 @@ export class Intake {
 
   /** The cases that stay when others come to them. */
   #here({ name, ids }: Base): Dataset {
-    return { ...this.cases.dataset(), name, cases: state.cases.filter(({ id }) => ids.has(id)) };
+    const dataset = this.cases.dataset();
+    const cases = state.cases.filter(({ id }) => ids.has(id));
+    return { ...dataset, name, cases, labels: told(dataset.labels) };
+  }
+
+  /** The cases of a data set whose images are those of cases that stay. */
+  async #twins({ cases }: Dataset, base: Base, signal: AbortSignal): Promise<Twins> {
+    const bySize = new Map<number, Case[]>();
+    for (const item of this.#here(base).cases)
+      bySize.set(sizeOf(item), [...(bySize.get(sizeOf(item)) ?? []), item]);
+    const onProgress = this.cases.counted('Comparing', 'scans');
+    const twins = new Map<Case, string>();
+    try {
+      for (const [at, item] of cases.entries()) {
+        const alike = bySize.get(sizeOf(item)) ?? [];
+        if (alike.length > 0) onProgress(at, cases.length);
+        const twin = await twinOf(item, alike);
+        signal.throwIfAborted();
+        if (twin) twins.set(item, twin.id);
+      }
+    } finally {
+      if (!signal.aborted) this.#listeners.onWork('');
+    }
+    return twins;
   }
 
   /** What is known of the cases that stay, and of those added, which come last in the data set, perhaps with other ids. */
@@ -338,6 +376,41 @@ export class Intake {
     if (isThere) await this.#listeners.onCases();
     return isThere;
   }
+}
+
+/** Bytes of a case's images. */
+const sizeOf = ({ images }: Case): number => bytesOf(originOf(images as Images));
+
+/** Of some cases the one that has the same images. */
+async function twinOf({ images }: Case, among: readonly Case[]): Promise<Case | undefined> {
+  for (const item of among) {
+    const both = [images, item.images].map((each) => identityOf(originOf(each as Images)));
+    // What cannot be read is told where it is checked.
+    if (
+      await Promise.all(both).then(
+        ([one, other]) => one === other,
+        () => false,
+      )
+    )
+      return item;
+  }
+  return undefined;
+}
+
+/** What two data sets, joined, are without twins. A twin brings the label of a case that had none. */
+function eachOnce(
+  here: Dataset,
+  added: Dataset,
+  all: Dataset,
+  twins: Twins,
+): Pick<Dataset, 'name' | 'cases'> {
+  const labels = new Map([...twins].map(([{ label }, id]) => [id, label]));
+  const stay = here.cases.map((item) => {
+    const label = item.label ?? labels.get(item.id);
+    return label ? { ...item, label } : item;
+  });
+  const more = all.cases.slice(stay.length).filter((_, at) => !twins.has(added.cases[at]!));
+  return { name: more.length === 0 ? here.name : all.name, cases: [...stay, ...more] };
 }
 
 const allThatIsThere = (): Base => ({ name: state.name, ids: new Set(state.cases.map(({ id }) => id)) });
