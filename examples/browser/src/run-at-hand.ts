@@ -6,6 +6,7 @@ import { KeptModel } from './kept-model.ts';
 import type { DataRecord, RunRecord } from './kept/database.ts';
 import { claim, dataKey, forget, keptData, keptRun, remember, removeRun, updateRun } from './kept/runs.ts';
 import { modelName, startName } from './kept/run-files.ts';
+import { keepForGood } from './kept/persistence.ts';
 import { channelCount, classCount, rarityWeights } from './planning.ts';
 import { openAlone } from './opening.ts';
 import { givesUpQueue, stopQueue } from './segmenting.ts';
@@ -97,7 +98,7 @@ export async function begin(given?: Given): Promise<void> {
       .keep(data)
       .catch((error: unknown) => run.log(`${messageOf(error)}. Closing this tab will lose this training.`));
     if (run.interruption.signal.aborted) throw new Aborted('stopped before it began');
-    void (navigator as Partial<Navigator>).storage?.persist?.().catch(() => false); // however full the disk gets
+    keepForGood();
   } catch (error) {
     if (!(error instanceof Aborted)) refusal = messageOf(error);
     await forget(run.id).catch(() => undefined);
