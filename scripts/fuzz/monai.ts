@@ -19,7 +19,7 @@ const definitions = [
   {
     _target_: 'SegResNet',
     init_filters: 2,
-    num_groups: 2,
+    norm: ['GROUP', { num_groups: 2 }],
     in_channels: 1,
     out_channels: 2,
     blocks_down: [1, 1],
@@ -30,10 +30,10 @@ const definitions = [
     spatial_dims: 3,
     in_channels: 1,
     out_channels: 2,
-    kernel_size: [3, [3, 3, 1]],
-    strides: [1, [2, 2, 1]],
-    upsample_kernel_size: [[2, 2, 1]],
-    filters: [2, 4],
+    kernel_size: [3, [3, 3, 1], 3],
+    strides: [1, [2, 2, 1], 2],
+    upsample_kernel_size: [[2, 2, 1], 2],
+    filters: [2, 4, 4],
     res_block: true,
   },
 ];

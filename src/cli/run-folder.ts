@@ -68,13 +68,13 @@ export class RunFolder implements Disposable {
   /**
    * Makes the folder and locks it, so that a training never ends with nowhere to go and never meets another there.
    * Disposing of it takes away the lock, and the folder too where the training has not come to its first file.
-   * @param patienceMs for which it waits for another process that has the folder
+   * @param patienceMs for which it waits for another process that has the folder and gives no sign of life
    * @throws UNet3DError if that fails, or another process trains into it
    */
   static async open(path: string, io: Io, patienceMs = 0): Promise<RunFolder> {
     let lock: FolderLock | undefined;
     try {
-      lock = await FolderLock.wait(path, patienceMs, io.signal, (held) => io.err(`Waiting: ${held}.`));
+      lock = await FolderLock.wait(path, patienceMs, io.signal, (held) => io.err(`Waiting: ${held}.`), true);
       for (const pid of lock.left)
         io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
       for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);

@@ -113,12 +113,15 @@ function assertOneProcess({ ranks }: Start): void {
     );
 }
 
+/** Since the last sign of life of a process that has the folder. */
+const patienceMs = 600_000;
+
 /**
  * Does something while no other process has the folder of all, as others have that begin or conclude: however long the
- * cross-validation takes, none gives up its place, as what follows on all tasks would not begin.
+ * cross-validation takes, none gives up its place while that goes on, as what follows on all tasks would not begin.
  */
 async function alone<T>(io: Io, path: string, work: (folder: RunFolder) => Promise<T>): Promise<T> {
-  using folder = await RunFolder.open(path, io, Infinity);
+  using folder = await RunFolder.open(path, io, patienceMs);
   return await work(folder);
 }
 

@@ -19,6 +19,9 @@ export const fileList = v.array(
 /** Of files that nobody put there: hidden ones, and what macOS leaves in archives and on sticks (`._name`, `__MACOSX/`). */
 export const hiddenPattern = /(^|\/)(\.|__MACOSX\/)/;
 
+/** The same by the names of files alone: models lie in hidden folders, too, such as `.totalsegmentator`. */
+export const hiddenFilePattern = /(^|\/)(\.[^/]*$|__MACOSX\/)/;
+
 /** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
 export interface Case {
   /** Different for each case; files of results are named after it. */

@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -84,9 +85,12 @@ function inUse(folder: string, { owner, path }: Lock): UNet3DError {
 
 export class FolderLock implements Disposable {
   readonly #release = (): void => {
+    clearInterval(this.#signs);
     if (this.isHeld) rmSync(this.path, { force: true });
     removeEmpty(this.made);
   };
+  /** For those on other machines, which cannot see whether this process runs. */
+  readonly #signs = setInterval(() => this.#giveSign(), signMs).unref();
 
   private constructor(
     private readonly folder: string,
@@ -151,6 +155,7 @@ export class FolderLock implements Disposable {
 
   /**
    * As `take`, but waits so long for another to let go.
+   * @param sinceSign whether that counts from the last sign that the other has given, as each does every minute
    * @param tell is told once, after a minute, who has it
    * @throws Aborted if the signal fires meanwhile
    */
@@ -159,15 +164,20 @@ export class FolderLock implements Disposable {
     patienceMs: number,
     signal?: AbortSignal,
     tell?: (message: string) => void,
+    sinceSign = false,
   ): Promise<FolderLock> {
     const begun = performance.now();
+    let [sign, heard] = [0, begun];
     let isTold = false;
     for (;;)
       try {
         return FolderLock.take(folder);
       } catch (error) {
-        const waitedMs = performance.now() - begun;
-        if (!(error instanceof UNet3DError) || waitedMs >= patienceMs) throw error;
+        const now = performance.now();
+        const waitedMs = now - begun;
+        const latest = sinceSign ? lastSign(folder) : sign;
+        if (latest !== sign) [sign, heard] = [latest, now];
+        if (!(error instanceof UNet3DError) || now - heard >= patienceMs) throw error;
         if (!isTold && waitedMs >= 60_000) {
           tell?.(error.message);
           isTold = true;
@@ -177,6 +187,15 @@ export class FolderLock implements Disposable {
         const ms = 5 + Math.random() * Math.min(20 + waitedMs / 10, 5000);
         await rest(ms, undefined, { ...(signal && { signal }) }).catch(() => undefined); // told above
       }
+  }
+
+  #giveSign(): void {
+    const now = new Date();
+    try {
+      if (this.isHeld) utimesSync(this.path, now, now);
+    } catch {
+      // The next one may be seen.
+    }
   }
 
   /** Whether the lock is there as it was made: somebody may have moved the folder away, or deleted it. */
@@ -199,6 +218,19 @@ export class FolderLock implements Disposable {
   [Symbol.dispose](): void {
     process.off('exit', this.#release);
     this.#release();
+  }
+}
+
+/** How often one who has a folder shows that it is alive. */
+const signMs = 60_000;
+
+/** When a lock of the folder was touched last, by the clock of its file system. */
+function lastSign(folder: string): number {
+  try {
+    const times = locksOf(folder).map(({ path }) => lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+    return Math.max(0, ...times);
+  } catch {
+    return 0; // the folder is gone
   }
 }
 

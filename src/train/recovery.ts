@@ -78,11 +78,13 @@ const stopped = ({ kept }: RunRecord, step: number, cause: DeviceLost): Aborted 
 async function openAgain(model: Pick<Model, 'state' | 'limits'>, caution: number): Promise<void> {
   const { gpu, config, precision, budget } = model.state;
   const opened = await Gpu.open({ limits: model.limits, matrixUnits: gpu.matrixWish, caution });
+  const state = await ModelState.create(opened, config, 0);
   if (gpu.disposed) {
+    state.dispose();
     opened.dispose();
     throw gpu.lossError();
   }
-  model.state = await ModelState.create(opened, config, 0);
+  model.state = state;
   model.state.precision = precision;
   model.state.budget = budget;
   gpu.dispose();

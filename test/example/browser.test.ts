@@ -460,7 +460,7 @@ test(
     await openTidy(page);
     await inFrontOf(page, workers.gpu, `${breaking('device')}(${measureWithoutEnd.toString()})();`, 1);
     await startEpochs(page, 3);
-    await page.getByText('fastest on this GPU, once: 2 of 7 parts').waitFor();
+    await page.getByText('fastest on this GPU, once, a minute at most: 2 of 7 parts').waitFor();
     await shot(page, 'measuring');
     // Who changes their mind at once has paused.
     await page.evaluate(() => {

@@ -1,6 +1,6 @@
 /** Files written whole, folders, locks, and what tells one file from another. */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, utimesSync } from 'node:fs';
 import { link, mkdir, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -264,6 +264,17 @@ describe('a lock', () => {
     const [parent, path] = [await temporaryFolder(), ['a', 'b']];
     const folder = join(parent, ...path);
     const first = FolderLock.take(folder);
+    // However long one gives signs of life, and so long after the last.
+    let [asked, signs] = [0, 5];
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => {
+      if (signs-- > 0) utimesSync(join(folder, '.lock-1'), asked, asked + 1);
+      return 40_000 * asked++;
+    });
+    const gone = FolderLock.wait(folder, 60_000, undefined, undefined, true);
+    await expect(gone).rejects.toThrow(`in use by process ${process.pid}`);
+    clock.mockRestore();
+    // The last sign is heard at the fifth look, and 40 s after it are not too long.
+    expect(asked).toBe(7);
     const waiting = FolderLock.wait(folder, 60_000);
     await new Promise((resolve) => setTimeout(resolve, 50));
     first[Symbol.dispose]();

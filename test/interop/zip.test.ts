@@ -32,12 +32,13 @@ test('entries, stored or deflated', async () => {
     await zipOf([
       { path: 'a/one', content },
       { path: 'a/two', content, deflated: true },
+      { path: '.hidden/three', content },
       // As macOS packs folders.
       { path: '__MACOSX/a/._one', content },
       { path: 'a/.DS_Store', content },
     ]),
   );
-  expect(files.map(({ path }) => path)).toEqual(['a/one', 'a/two']);
+  expect(files.map(({ path }) => path)).toEqual(['a/one', 'a/two', '.hidden/three']);
   for (const file of files)
     expect(new Uint8Array(await ((await file.open()) as Blob).arrayBuffer())).toEqual(content);
 });

@@ -303,7 +303,7 @@ async function strangeValues(
         ),
       );
   const values = [...found].filter(([value]) => value !== ignoreLabel).sort(([a], [b]) => a - b);
-  const first = found.has(0) ? 0 : 1; // all that was drawn may be a class
+  const first = found.has(0) || ignoreLabel === undefined ? 0 : 1; // all that was drawn, as its unknown voxels tell, may be a class
   const isPlain = values.every(([value], index) => value === index + first);
   return isPlain || values.length > mostValues ? undefined : new Map(values);
 }

@@ -50,6 +50,9 @@ export function knownDrawing(item: PageCase): DrawingRecord | undefined {
   return drawing && apartFromPage(drawing) === '' ? drawing : undefined;
 }
 
+/** What images are known by, if that has been looked up. */
+export const knownIdentity = (images: Images): string | undefined => identities.get(images);
+
 /** What a case is known by, whatever it is called. */
 export async function identityOfCase({ images }: PageCase): Promise<string> {
   const id = identities.get(images) ?? (await identityOf(originOf(images)));
@@ -156,11 +159,12 @@ function store(id: string): Promise<void> {
 
 /** Tries again to keep what could not be kept: there may be room by now. */
 export async function keepUnsaved(): Promise<void> {
-  for (const id of [...unsaved.keys()]) await store(id).catch(() => undefined); // which has been told
+  for (const [id, { id: name }] of [...unsaved])
+    await store(id).catch((error: unknown) => complainUnsaved(id, name, messageOf(error)));
 }
 
-/** Drawings of which it has been told that they could not be kept, and which have not been since. */
-const toldUnsaved = new Set<string>();
+/** Why a drawing could not be kept, as it has been told, until it is. */
+const toldUnsaved = new Map<string, string>();
 
 /** @throws QuotaExceeded where it does not fit the disk; Error where the browser keeps another one */
 export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
@@ -178,11 +182,14 @@ export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   if (unsaved.size > 0) void keepUnsaved(); // what there was no room for
 }
 
-/** Tells that a drawing could not be kept, once until it can. */
+function complainUnsaved(id: string, name: string, why: string): void {
+  if (toldUnsaved.get(id) !== why) complain(`The drawing on ${name} could not be saved: ${why}`);
+  toldUnsaved.set(id, why);
+}
+
+/** Tells why a drawing could not be kept, once until it can. */
 export async function tellUnsaved(item: PageCase, error: unknown): Promise<void> {
-  const id = await identityOfCase(item);
-  if (!toldUnsaved.has(id)) complain(`The drawing on ${item.id} could not be saved: ${messageOf(error)}`);
-  toldUnsaved.add(id);
+  complainUnsaved(await identityOfCase(item), item.id, messageOf(error));
 }
 
 /** Forgets what is drawn on a case, such as a drawing that is damaged. */
@@ -191,6 +198,7 @@ export async function forget(item: PageCase): Promise<void> {
   await forgetDrawing(id);
   drawings.delete(id);
   unsaved.delete(id);
+  toldUnsaved.delete(id);
   keptOf.delete(id);
   changed();
 }

@@ -1,7 +1,14 @@
 /** Drawings as the labels of their cases. */
 import { complain, messageOf } from '../dom.ts';
 import { state, type Images, type PageCase, type VolumeFile } from '../state.ts';
-import { apartFromPage, foundDrawing, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
+import {
+  apartFromPage,
+  foundDrawing,
+  knownDrawing,
+  knownIdentity,
+  labelFile,
+  lookForDrawings,
+} from './annotations.ts';
 import { unknownVoxel } from './drawing.ts';
 import { whereApart } from './drawn-names.ts';
 import type { DrawingRecord } from './kept-drawings.ts';
@@ -11,8 +18,14 @@ import { taken, type Taken } from './taken.ts';
 /** Gives cases other labels, or none. */
 export type TakeLabels = (labels: ReadonlyMap<Images, VolumeFile | undefined>) => Promise<void>;
 
-/** Labels that were made of drawings, with those that the cases had before. */
-const made = new WeakMap<VolumeFile, VolumeFile | undefined>();
+/** Labels that were made of drawings, with the images that these are on, and with what the cases had before. */
+const made = new WeakMap<VolumeFile, { readonly id: string; readonly before: VolumeFile | undefined }>();
+
+/** Of a case whose label was made of a drawing on it: one may be another case's, chosen by hand. */
+function madeHere({ images, label }: PageCase): { readonly before: VolumeFile | undefined } | undefined {
+  const of = label && made.get(label);
+  return of?.id === knownIdentity(images) ? of : undefined;
+}
 
 const unknownNow = (): number => state.ignoreLabel ?? unknownVoxel;
 
@@ -22,11 +35,11 @@ function isNews(item: PageCase): boolean {
   const drawing = knownDrawing(item);
   const before = taken.get(item.images);
   if (before) return drawing !== before.drawing || (!!drawing && before.unknown !== unknownNow());
-  if (!drawing) return item.label !== undefined && made.has(item.label); // it was erased since
+  if (!drawing) return !foundDrawing(item) && madeHere(item) !== undefined; // it was erased since
   if (!isOfTime(item.label, drawing.changed)) return true;
   // A label that comes back with its training, or whose image is another file now, is of the time of its drawing.
   taken.set(item.images, { drawing, unknown: unknownNow() });
-  if (!made.has(item.label)) made.set(item.label, undefined);
+  if (!made.has(item.label)) made.set(item.label, { id: drawing.id, before: undefined });
   return false;
 }
 
@@ -35,10 +48,11 @@ const isOfTime = (label: VolumeFile | undefined, time: Date): label is File =>
 
 /** The label of a case as its drawing is now. */
 async function labelNow(item: PageCase, drawing: DrawingRecord | undefined): Promise<VolumeFile | undefined> {
-  const before = item.label && made.has(item.label) ? made.get(item.label) : item.label;
+  const here = madeHere(item);
+  const before = here ? here.before : item.label;
   if (!drawing) return before;
   const label = await labelFile(item, drawing, unknownNow());
-  made.set(label, before);
+  made.set(label, { id: drawing.id, before });
   return label;
 }
 
