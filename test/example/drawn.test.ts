@@ -153,6 +153,21 @@ test('a training that comes back with older labels gets what was drawn, or erase
   expect(await labels()).toEqual([undefined, undefined]);
 });
 
+test('the label that was drawn on one case, chosen for another, stays there', async () => {
+  const { state, cases, take, draw, apply, labels } = await page();
+  await take(await scans(0));
+  const [first, second] = state.cases as [PageCase, PageCase];
+  await draw(first);
+  await apply();
+  await cases.choose(second.id, state.cases[0]!.label);
+  const { identityOfCase } = await import('../../examples/browser/src/annotate/annotations.ts');
+  for (const look of [() => undefined, identityOfCase]) {
+    await look(state.cases[1]!);
+    await apply();
+    expect(await labels()).toEqual([[...drawn], [...drawn]]);
+  }
+});
+
 test('a drawing that cannot be read is neither taken for none nor written over, and the others are there', async () => {
   const first = await page();
   await first.take(await scans(0));
