@@ -72,7 +72,7 @@ export class ResultsFolder {
       inputs: inputs.map((input) => resolve(input)).sort(),
     };
     const record = `${toJson(making, 2)}\n`;
-    using held = await FolderLock.wait(path, patienceMs, signal);
+    using held = await FolderLock.wait(path, patienceMs, { signal });
     void held; // until the end
     const results = new ResultsFolder(path, record);
     const before = await results.#found();

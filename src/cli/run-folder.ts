@@ -74,7 +74,11 @@ export class RunFolder implements Disposable {
   static async open(path: string, io: Io, patienceMs = 0): Promise<RunFolder> {
     let lock: FolderLock | undefined;
     try {
-      lock = await FolderLock.wait(path, patienceMs, io.signal, (held) => io.err(`Waiting: ${held}.`), true);
+      lock = await FolderLock.wait(path, patienceMs, {
+        signal: io.signal,
+        tell: (held) => io.err(`Waiting: ${held}.`),
+        sinceSign: true,
+      });
       for (const pid of lock.left)
         io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
       for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);

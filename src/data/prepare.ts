@@ -32,6 +32,7 @@ import { resampleTo, sizeAtSpacing } from './resample.ts';
 import { sourceName, type Source } from './source.ts';
 import { apartAxis, resampleLabels, resampleSpline, type SplineOptions } from './spline.ts';
 import { spacingOf, toCanonical, turnedVolume, type Volume } from './volume.ts';
+import { channelsIn } from './voxels.ts';
 
 /** A case as the network takes it. */
 export interface PreparedCase {
@@ -104,7 +105,7 @@ export function prepareVolumes(
     try {
       image = spline
         ? joined(
-            channelsIn(image, channels).map((values) => resampleSpline(values, from, to, spline)),
+            channelsIn(image, from).map((values) => resampleSpline(values, from, to, spline)),
             `the image of ${channels} channel(s)`,
           )
         : resampleTo(image, from, to, 'linear');
@@ -113,11 +114,12 @@ export function prepareVolumes(
     }
   };
   if (preprocessing.order) resampled();
+  const grid = preprocessing.order ? to : from;
   const hasInside = preprocessing.normalization.includes('z-score inside');
-  const inside = hasInside ? insideMask(image, preprocessing.order ? to : from) : undefined;
+  const inside = hasInside ? insideMask(image, grid) : undefined;
   // Still the voxels that were read, one channel in each file?
   const asRead = !box && !(preprocessing.order && change) && images.length === channels;
-  channelsIn(image, channels).forEach((values, channel) => {
+  channelsIn(image, grid).forEach((values, channel) => {
     const known = asRead ? images[channel]!.statistics : undefined;
     normalize(values, preprocessing.normalization[channel]!, { inside, known });
   });
@@ -157,11 +159,6 @@ function splineFor(spacing: Size3, target: Size3): SplineOptions {
   const axis = apartAxis(spacing, target);
   return axis === undefined ? {} : { apart: { axis } };
 }
-
-const channelsIn = (image: Float32Array, count: number): Float32Array[] =>
-  Array.from({ length: count }, (_, channel) =>
-    image.subarray((channel * image.length) / count, ((channel + 1) * image.length) / count),
-  );
 
 /** A new array with all channels. @param name what messages call it */
 function joined(parts: readonly Float32Array[], name: string): Float32Array {

@@ -83,6 +83,15 @@ function inUse(folder: string, { owner, path }: Lock): UNet3DError {
   );
 }
 
+/** How another is waited for. */
+interface Waiting {
+  readonly signal?: AbortSignal;
+  /** Is told once, after a minute, who has the folder. */
+  readonly tell?: (message: string) => void;
+  /** Whether patience counts from the last sign that the other has given, as each does every minute. Default false. */
+  readonly sinceSign?: boolean;
+}
+
 export class FolderLock implements Disposable {
   readonly #release = (): void => {
     clearInterval(this.#signs);
@@ -155,16 +164,12 @@ export class FolderLock implements Disposable {
 
   /**
    * As `take`, but waits so long for another to let go.
-   * @param sinceSign whether that counts from the last sign that the other has given, as each does every minute
-   * @param tell is told once, after a minute, who has it
    * @throws Aborted if the signal fires meanwhile
    */
   static async wait(
     folder: string,
     patienceMs: number,
-    signal?: AbortSignal,
-    tell?: (message: string) => void,
-    sinceSign = false,
+    { signal, tell, sinceSign = false }: Waiting = {},
   ): Promise<FolderLock> {
     const begun = performance.now();
     let [sign, heard] = [0, begun];

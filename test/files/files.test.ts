@@ -270,7 +270,7 @@ describe('a lock', () => {
       if (signs-- > 0) utimesSync(join(folder, '.lock-1'), asked, asked + 1);
       return 40_000 * asked++;
     });
-    const gone = FolderLock.wait(folder, 60_000, undefined, undefined, true);
+    const gone = FolderLock.wait(folder, 60_000, { sinceSign: true });
     await expect(gone).rejects.toThrow(`in use by process ${process.pid}`);
     clock.mockRestore();
     // The last sign is heard at the fifth look, and 40 s after it are not too long.
