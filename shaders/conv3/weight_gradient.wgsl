@@ -7,7 +7,6 @@
 // include "common/volume.wgsl"
 // include "common/nine_taps.wgsl"
 
-const NORM: bool = false;
 const WORKGROUP: u32 = 48u;
 const SHORT: bool = false; // as in forward.wgsl
 
@@ -19,6 +18,7 @@ struct Params {
   startSource: u32, startGradient: u32,
   stride: u32, offset: u32,       // from one output channel's partials to the next, and before the first
   slope: f32,
+  normed: u32,                    // 1: yes, 0: no
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
@@ -29,18 +29,17 @@ struct Params {
 
 struct Row { left: f32, middle: vec4<f32>, right: f32 }
 
-fn readRow(line: u32, valid: bool, q: u32, channel: u32, sample: u32) -> Row {
+fn readRow(line: u32, valid: bool, q: u32, norm: vec2<f32>) -> Row {
   let last = arrayLength(&source) - 1u;
   let index = line * params.rowQuads + q - params.startSource;
   var row: Row;
   row.left = toFloat(source[max(index, 1u) - 1u]).w;
   row.middle = toFloat(source[index]);
   row.right = toFloat(source[min(index + 1u, last)]).x;
-  if (NORM) {
-    let scaleShift = scaleShifts[sample * params.channels + channel];
-    row.left = activate1(row.left, scaleShift, params.slope);
-    row.middle = inside(activate4(row.middle, scaleShift, params.slope), q, params.width);
-    row.right = activate1(row.right, scaleShift, params.slope);
+  if (params.normed > 0u) { // not a constant: one kernel for both is compiled once
+    row.left = activate1(row.left, norm, params.slope);
+    row.middle = inside(activate4(row.middle, norm, params.slope), q, params.width);
+    row.right = activate1(row.right, norm, params.slope);
   }
   row.left = select(0.0, row.left, valid && q > 0u);
   row.middle = select(vec4<f32>(0.0), row.middle, valid);
@@ -103,17 +102,18 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let area = params.height * params.rowQuads;
   for (var plane = begin; plane < end; plane++) {
     let z = plane % params.depth;
-    let sample = plane / params.depth;
     if (z + dz == 0u || z + dz > params.depth) { continue; }
+    var norm = vec2<f32>();
+    if (params.normed > 0u) { norm = scaleShifts[plane / params.depth * params.channels + channel]; }
     let line = ((plane + dz - 1u) * params.channels + channel) * params.height;
     for (var q = 0u; q < params.rowQuads; q++) {
       var above = Row(0.0, vec4<f32>(0.0), 0.0);
-      var here = readRow(line, true, q, channel, sample);
+      var here = readRow(line, true, q, norm);
       // Each column is summed by itself, so that long sums keep their digits.
       var parts = array<mat3x3<f32>, 8>();
       for (var y = 0u; y < params.height; y++) {
         let hasBelow = y + 1u < params.height;
-        let below = readRow(line + select(0u, y + 1u, hasBelow), hasBelow, q, channel, sample);
+        let below = readRow(line + select(0u, y + 1u, hasBelow), hasBelow, q, norm);
         let d = (plane * params.channelsOut + out0) * area + y * params.rowQuads + q - params.startGradient;
         parts[0] += all9(above, here, below, toFloat(gradient[d]));
         parts[1] += all9(above, here, below, toFloat(gradient[d + min(1u, top) * area]));

@@ -49,12 +49,9 @@ export function weightGradientByLines(
         ...sizes,
         stride: partials ? range.part : range.stride,
         offset: partials ? 0 : range.offset,
+        normed: input.scaleShifts ? 1 : 0,
       },
-      constants: {
-        NORM: input.scaleShifts !== undefined,
-        WORKGROUP: workgroup,
-        ...codeConstant(recorder.limits.kernels),
-      },
+      constants: { WORKGROUP: workgroup, ...codeConstant(recorder.limits.kernels) },
       workgroups: [...groups, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
