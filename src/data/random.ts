@@ -5,30 +5,38 @@
  */
 type Words = [number, number, number, number];
 
-/** High and low 32 bits of the 64-bit product of two unsigned 32-bit numbers. */
-function multiply(a: number, b: number): [high: number, low: number] {
+/** The high 32 bits of the 64-bit product of two unsigned 32-bit numbers, from products of their halves. */
+function highProduct(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
   const bLow = b & 0xffff;
   const bHigh = b >>> 16;
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-  const carried = aLow * bHigh + (middle % 0x10000);
-  const high = aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carried / 0x10000);
-  return [high >>> 0, Math.imul(a, b) >>> 0];
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0;
+  const carried = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0;
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (carried >>> 16)) | 0;
 }
 
 /** Philox4x32-10: four unsigned 32-bit words from a counter of four and a key of two. */
 export function philox(counter: Readonly<Words>, key: readonly [number, number]): Words {
-  let [a, b, c, d] = counter;
-  let [k0, k1] = key;
+  // Integers with a sign are what engines compute fastest.
+  let a = counter[0] | 0;
+  let b = counter[1] | 0;
+  let c = counter[2] | 0;
+  let d = counter[3] | 0;
+  let k0 = key[0] | 0;
+  let k1 = key[1] | 0;
   for (let round = 0; round < 10; round++) {
-    const [high0, low0] = multiply(0xd2511f53, a);
-    const [high1, low1] = multiply(0xcd9e8d57, c);
-    [a, b, c, d] = [(high1 ^ b ^ k0) >>> 0, low1, (high0 ^ d ^ k1) >>> 0, low0];
-    k0 = (k0 + 0x9e3779b9) >>> 0;
-    k1 = (k1 + 0xbb67ae85) >>> 0;
+    const high0 = highProduct(0xd2511f53, a);
+    const high1 = highProduct(0xcd9e8d57, c);
+    const low0 = Math.imul(0xd2511f53, a);
+    a = high1 ^ b ^ k0;
+    b = Math.imul(0xcd9e8d57, c);
+    c = high0 ^ d ^ k1;
+    d = low0;
+    k0 = (k0 + 0x9e3779b9) | 0;
+    k1 = (k1 + 0xbb67ae85) | 0;
   }
-  return [a, b, c, d];
+  return [a >>> 0, b >>> 0, c >>> 0, d >>> 0];
 }
 
 /** Natural logarithm of a positive number by basic arithmetic only: Math.log may differ between engines. */
@@ -73,10 +81,14 @@ export function random(seed: number, ...stream: readonly (number | string)[]): R
   }
 
   let counter = 0;
-  let words: number[] = [];
+  let words: Words = [0, 0, 0, 0];
+  let left = 0;
   const next = (): number => {
-    if (words.length === 0) words = philox([low32(counter), high32(counter++), s0, s1], key);
-    return words.pop() as number;
+    if (left === 0) {
+      words = philox([low32(counter), high32(counter++), s0, s1], key);
+      left = 4;
+    }
+    return words[--left]!;
   };
   const uniform = (low = 0, high = 1): number => {
     const unit = ((next() >>> 5) * 0x4000000 + (next() >>> 6)) / 0x20000000000000;
