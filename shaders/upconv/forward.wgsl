@@ -1,6 +1,6 @@
 // Transposed convolution, kernel as large as the strides: each source voxel makes a block of 2×2×2 voxels at most. The
 // source is read through its norm and activation. Weights (in, out, z, y, x). Assigns target.
-// One thread: four target voxels along x, eight output channels.
+// One thread: what four source voxels along x make in one row of the target, eight output channels.
 // include "common/volume.wgsl"
 
 const NORM: bool = false;
@@ -27,10 +27,16 @@ fn weightsAlongX(index: u32) -> vec2<f32> {
   return vec2<f32>(weights[STRIDE_X * index], weights[STRIDE_X * index + STRIDE_X - 1u]);
 }
 
+fn store(sum: vec4<f32>, channel: u32, line: u32, q: u32) {
+  var value = sum;
+  if (BIAS) { value += bias[channel]; }
+  target_[line * params.rowQuadsOut + q - params.startTarget] = toQuad(inside(value, q, params.widthOut));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
-  let q = id.x % params.rowQuadsOut;
-  let y = id.x / params.rowQuadsOut;
+  let q = id.x % params.rowQuads;
+  let y = id.x / params.rowQuads;
   if (y >= params.height) { return; }
   let out0 = group.y * 8u;
   let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
@@ -41,23 +47,28 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let sample = plane / (STRIDE_Z * params.depth);
   let tap = placeZ * STRIDE_Y + placeY;
   let area = params.height * params.rowQuads;
-  let base = (plane / STRIDE_Z * params.channels) * area + y * params.rowQuads + q / STRIDE_X - params.startSource;
+  let base = (plane / STRIDE_Z * params.channels) * area + y * params.rowQuads + q - params.startSource;
 
-  var sums = array<vec4<f32>, 8>();
+  var left = array<vec4<f32>, 8>();
+  var right = array<vec4<f32>, 8>(); // with a stride of 2, the quad behind it
   for (var channel = 0u; channel < params.channels; channel++) {
     var quad = toFloat(source[base + channel * area]);
     if (NORM) { quad = activate4(quad, scaleShifts[sample * params.channels + channel], params.slope); }
-    let pair = select(quad.xy, quad.zw, q % 2u == 1u);
     for (var i = 0u; i < 8u; i++) {
       let w = weightsAlongX((channel * params.channelsOut + out0 + min(i, top)) * (STRIDE_Y * STRIDE_Z) + tap);
-      if (STRIDE_X == 1u) { sums[i] += quad * w.x; } else { sums[i] += vec4<f32>(pair.x * w, pair.y * w); }
+      if (STRIDE_X == 1u) {
+        left[i] += quad * w.x;
+      } else {
+        left[i] += quad.xxyy * w.xyxy;
+        right[i] += quad.zzww * w.xyxy;
+      }
     }
   }
   for (var i = 0u; i < 8u; i++) {
     if (i > top) { break; }
-    var value = sums[i];
-    if (BIAS) { value += bias[out0 + i]; }
-    let line = (plane * params.channelsOut + out0 + i) * STRIDE_Y * params.height + STRIDE_Y * y + placeY;
-    target_[line * params.rowQuadsOut + q - params.startTarget] = toQuad(inside(value, q, params.widthOut));
+    let channel = out0 + i;
+    let line = (plane * params.channelsOut + channel) * STRIDE_Y * params.height + STRIDE_Y * y + placeY;
+    store(left[i], channel, line, STRIDE_X * q);
+    if (STRIDE_X == 2u && 2u * q + 1u < params.rowQuadsOut) { store(right[i], channel, line, 2u * q + 1u); }
   }
 }

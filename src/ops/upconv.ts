@@ -99,7 +99,7 @@ export function upconvPlanes(
           ...strideConstants(stride),
         },
         workgroups: [
-          groupsOf64(height * target.rowQuads),
+          groupsOf64(planeQuads(tensor)),
           Math.ceil(target.channels / 8),
           (to - from) * strideY,
         ],
