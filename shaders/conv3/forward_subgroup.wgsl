@@ -67,10 +67,8 @@ fn readRow(place: Place, i: u32, lane: u32, exists: bool) -> f32 {
   return readVoxel(place.at + i * params.rowQuads, lane % 4u, place.norm, exists & isRow(place.row, i));
 }
 
-// What lies left and right of the columns in the ith plane, of this thread's row.
-fn readEnds(at: u32, q: u32, plane: u32, channel: u32, i: u32, isThere: bool) -> Ends {
-  let here = at + i * params.channels * params.height * params.rowQuads;
-  let norm = normOf(plane + i, channel);
+// What lies left and right of a plane's columns, of this thread's row.
+fn readEnds(here: u32, q: u32, norm: vec2<f32>, isThere: bool) -> Ends {
   return Ends(
     readVoxel(here - 1u, 3u, norm, isThere & (q > 0u)),
     readVoxel(here + COLUMNS, 0u, norm, isThere & (q + COLUMNS < params.rowQuads)));
@@ -172,7 +170,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let behind = lane / (4u * COLUMNS);
   let ownColumn = lane / 4u % COLUMNS;
   let inRow = 4u * (q + ownColumn) + lane % 4u < params.width;
-  let ownQuad = behind * params.channels * params.height * params.rowQuads + ownColumn;
+  let onePlane = params.channels * params.height * params.rowQuads;
+  let ownQuad = behind * onePlane + ownColumn;
   // It reads the ends of this row: of the volume?
   let isLine = (y + lane > 0u) & (y + lane <= params.height);
 
@@ -186,10 +185,17 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       let inDepth = (z > vec2<u32>(0u)) & (z <= vec2<u32>(params.depth));
       if (!inDepth.x && (COLUMNS == 4u || !inDepth.y)) { continue; }
       let w = ((channelOut / 8u * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
+      let norm = normOf(plane, channel);
+      var ownNorm = norm;
+      var normBehind = norm;
+      if (COLUMNS == 2u) {
+        normBehind = normOf(plane + 1u, channel);
+        ownNorm = select(norm, normBehind, behind > 0u);
+      }
       let taps = Taps(tapsAt(w), tapsAt(w + 24u), tapsAt(w + 48u));
       let line = ((plane + dz - 1u) * params.channels + channel) * params.height + y;
       let at = (line - 1u) * params.rowQuads + q - params.startSource;
-      let place = Place(at + ownQuad, normOf(plane + behind, channel), y);
+      let place = Place(at + ownQuad, ownNorm, y);
       let exists = inRow & select(inDepth.x, inDepth.y, behind > 0u);
       var rows: Rows;
       rows.r0 = readRow(place, 0u, lane, exists);
@@ -203,8 +209,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       rows.r8 = readRow(place, 8u, lane, exists);
       rows.r9 = readRow(place, 9u, lane, exists);
       let end = at + lane * params.rowQuads;
-      rows.here = readEnds(end, q, plane, channel, 0u, isLine & inDepth.x);
-      if (COLUMNS == 2u) { rows.behind = readEnds(end, q, plane, channel, 1u, isLine & inDepth.y); }
+      rows.here = readEnds(end, q, norm, isLine & inDepth.x);
+      if (COLUMNS == 2u) { rows.behind = readEnds(end + onePlane, q, normBehind, isLine & inDepth.y); }
       s0 = addPlane(s0, rows, 0u, taps);
       s1 = addPlane(s1, rows, 1u, taps);
       s2 = addPlane(s2, rows, 2u, taps);
