@@ -69,9 +69,10 @@ fn readRow(place: Place, i: u32, lane: u32, exists: bool) -> f32 {
 
 // What lies left and right of a plane's columns, of this thread's row.
 fn readEnds(here: u32, q: u32, norm: vec2<f32>, isThere: bool) -> Ends {
-  return Ends(
-    readVoxel(here - 1u, 3u, norm, isThere & (q > 0u)),
-    readVoxel(here + COLUMNS, 0u, norm, isThere & (q + COLUMNS < params.rowQuads)));
+  var ends = Ends();
+  if (q > 0u) { ends.left = readVoxel(here - 1u, 3u, norm, isThere); }
+  if (q + COLUMNS < params.rowQuads) { ends.right = readVoxel(here + COLUMNS, 0u, norm, isThere); }
+  return ends;
 }
 
 // The ith column of a row. What lies beside it is in the same vector or, of the first and last of a plane, was read apart.
