@@ -12,7 +12,8 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openDatasetFolder } from '../src/data/dataset.node.ts';
-import { casesInMemory, copyWindow, trainingBatches } from '../src/data/patches.ts';
+import { copyWindow } from '../src/data/boxes.ts';
+import { casesInMemory, trainingBatches } from '../src/data/patches.ts';
 import { prepareCase, type PreparedCase } from '../src/data/prepare.ts';
 import { defaultPreprocessing } from '../src/data/preprocessing.ts';
 import type { Size3 } from '../src/size.ts';

@@ -111,8 +111,9 @@ export async function readTrainingData(
         try {
           prepared = prepareVolumes(given, preprocessing, rules, { owned: true });
         } catch (error) {
-          throw isTooLarge(error) && preprocessing.spacing
-            ? tooFine(item.id, preprocessing.spacing, error)
+          const { spacing } = preprocessing;
+          throw isTooLarge(error) && spacing && isFiner(spacing, given.images[0]!.spacing)
+            ? tooFine(item.id, spacing, error)
             : error;
         }
         if (isNew) {
@@ -242,6 +243,12 @@ async function decide(
   const wanted = typeof spacing === 'string' ? words[spacing] : spacing;
   return { ...nnunetPreprocessing(print, dataset.channels, wanted), fingerprint: print };
 }
+
+/** Whether resampling from one spacing to another makes more voxels. */
+const isFiner = (to: Size3, from: Size3): boolean => {
+  const [voxel, own] = [to, from].map(([x, y, z]) => x * y * z) as [number, number];
+  return voxel < own;
+};
 
 /** WASM memory is full, or an array longer than JavaScript can make. */
 const isTooLarge = (error: unknown): error is OutOfMemory | RangeError =>

@@ -2,15 +2,22 @@
 import { OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 
-type Floats = Float32ArrayConstructor | Float64ArrayConstructor;
+/** Arrays that voxels of a volume may be held in. */
+export type VoxelArray = Float32Array | Float64Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
+
+/** What makes them. */
+interface Kind<T extends VoxelArray> {
+  new (count: number): T;
+  readonly BYTES_PER_ELEMENT: number;
+}
 
 /**
  * @param volume what the message calls the voxels
  * @throws OutOfMemory where the machine, or the language, has no array of that length
  */
-export function floatsFor<T extends Floats>(kind: T, count: number, volume: string): InstanceType<T> {
+export function arrayFor<T extends VoxelArray>(kind: Kind<T>, count: number, volume: string): T {
   try {
-    return new kind(count) as InstanceType<T>;
+    return new kind(count);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     const bytes = kind.BYTES_PER_ELEMENT * count;
@@ -22,6 +29,10 @@ export function floatsFor<T extends Floats>(kind: T, count: number, volume: stri
     );
   }
 }
+
+/** A new array of the kind and length of another, of zeros. @throws as `arrayFor` */
+export const arrayLike = <T extends VoxelArray>(data: T, volume: string): T =>
+  arrayFor(data.constructor as Kind<T>, data.length, volume);
 
 /**
  * Fills an array with what other values become. The function of `from` of typed arrays is only called when all values are

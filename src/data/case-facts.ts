@@ -3,7 +3,7 @@ import { hexadecimal, sha256 } from '../hash.ts';
 import type { Case } from './case.ts';
 import { labelOf } from './label-values.ts';
 import { spatial } from './prepare-checks.ts';
-import { joinBoxes, nonZeroBox } from './boxes.ts';
+import { nonZeroBox } from './boxes.ts';
 import { quantile } from '../quantile.ts';
 import type { Size3 } from '../size.ts';
 import { canonicalTransform, orientation, type Volume } from './volume.ts';
@@ -169,8 +169,7 @@ export async function measureCase(
   const channels = images.flatMap(({ data }) =>
     Array.from({ length: data.length / voxels }, (_, c) => data.subarray(c * voxels, (c + 1) * voxels)),
   );
-  const boxes = channels.flatMap((data) => nonZeroBox(data, size) ?? []);
-  const cropped = boxes.length > 0 ? boxes.reduce(joinBoxes).size : size;
+  const cropped = nonZeroBox(channels, size)?.size ?? size;
   const { axes } = canonicalTransform(first.affine);
   const canonical = (values: Size3): Size3 => axes.map((axis) => values[axis]) as unknown as Size3;
   const isForeground = (value: number): boolean => value > 0 && value !== ignoreLabel;

@@ -149,23 +149,3 @@ export function requireOver(
     );
   return turned;
 }
-
-/** Arrays of numbers that a turn moves. */
-type Values = Float32Array | Float64Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
-
-/** The voxels of one volume of a shape, moved to where they lie in its turned grid; the array itself if none moves. */
-export function turnedValues<T extends Values>(
-  data: T,
-  shape: readonly number[],
-  turned: TurnedGrid | undefined,
-): T {
-  if (!turned || turned.same) return data;
-  const [nx, ny, nz] = spatialShape(shape);
-  const [sx, sy, sz] = turned.strides;
-  const result = data.slice() as T;
-  let at = 0;
-  for (let z = 0; z < nz; z++)
-    for (let y = 0; y < ny; y++)
-      for (let x = 0, to = turned.origin + y * sy + z * sz; x < nx; x++, to += sx) result[to] = data[at++]!;
-  return result;
-}

@@ -18,7 +18,7 @@ import * as v from 'valibot';
 import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { flag, withParts } from '../schema.ts';
-import { floatsFor, memoryAhead } from './allocation.ts';
+import { arrayFor, memoryAhead } from './allocation.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
@@ -167,7 +167,7 @@ async function decodeVolume(
   const nz = turn ? depth : count / plane;
   const { origin, strides } = turn ?? { origin: 0, strides: [1, nx, plane] as const };
   const [sx, sy, sz] = strides;
-  const data = floatsFor(Float32Array, count, name);
+  const data = arrayFor(Float32Array, count, name);
   const { decode, reorient, reset, memory } = wasm();
   const running = statistics ? new RunningStatistics() : undefined;
 

@@ -2,7 +2,7 @@
  * Batches for training: whole volumes or patches of prepared cases, padded to one shape, in an order that
  * depends only on the seed and the position, so that a run repeats and can be resumed at any step.
  */
-import type { Box } from './boxes.ts';
+import { copyWindow, type Box } from './boxes.ts';
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
@@ -303,36 +303,4 @@ export function isKnownIn(label: Uint8Array, shape: Size3, { start, size }: Box)
       for (let x = x0; x < x1; x++) if (label[row + x] !== ignored) return true;
     }
   return false;
-}
-
-type Voxels = Float32Array | Uint8Array | Uint16Array;
-
-/** What a window is copied from: [channel][z][y][x]. */
-interface WindowSource {
-  readonly data: Voxels;
-  readonly shape: Size3;
-  /** Default 1. */
-  readonly channels?: number;
-}
-
-/**
- * Copies a window into `target`, [channel][z][y][x] of the window's size, which is returned; what lies outside the
- * volume is left as it is.
- */
-export function copyWindow<T extends Voxels>(
-  { data, shape, channels = 1 }: WindowSource,
-  { start, size }: Box,
-  target: T,
-): T {
-  const near = start.map((at) => Math.max(0, at)) as unknown as Size3;
-  const far = start.map((at, axis) => Math.min(at + size[axis]!, shape[axis]!)) as unknown as Size3;
-  if (far[0] <= near[0]) return target;
-  for (let c = 0; c < channels; c++)
-    for (let z = near[2]; z < far[2]; z++)
-      for (let y = near[1]; y < far[1]; y++) {
-        const row = ((c * shape[2] + z) * shape[1] + y) * shape[0];
-        const to = ((c * size[2] + z - start[2]) * size[1] + y - start[1]) * size[0] + near[0] - start[0];
-        target.set(data.subarray(row + near[0], row + far[0]), to);
-      }
-  return target;
 }

@@ -3,6 +3,7 @@
  */
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { some } from '../listed.ts';
+import { arrayFor } from './allocation.ts';
 import { apartText, gridDifference, reversedRemedy } from './grid.ts';
 import { labelAdvice } from './label-advice.ts';
 import { labelOf } from './label-values.ts';
@@ -189,7 +190,7 @@ export function checkedLabels(
   { images, files }: Partial<ReadCase> = {},
 ): Uint8Array {
   const { classes = 255, classNames = [], ignoreLabel } = rules;
-  const result = new Uint8Array(data.length);
+  const result = arrayFor(Uint8Array, data.length, `Case "${id}": ${files?.label ?? 'the label'}`);
   const wrong = new Map<number, number>();
   for (let voxel = 0; voxel < data.length; voxel++) {
     const value = labelOf(data[voxel]!);

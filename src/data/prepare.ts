@@ -6,7 +6,7 @@
 import { InvalidDataset, InvalidVolume, OutOfMemory } from '../errors.ts';
 import * as v from 'valibot';
 import { assertOptions, assertValue } from '../options.ts';
-import { floatsFor } from './allocation.ts';
+import { arrayFor } from './allocation.ts';
 import { affine, numbers, openObject, text, wholeNumber, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { Case } from './case.ts';
@@ -27,7 +27,7 @@ import {
   type ReadCase,
 } from './prepare-checks.ts';
 import { insideMask, normalize } from './normalize.ts';
-import { crop, joinBoxes, nonZeroBox, type Box } from './boxes.ts';
+import { crop, isWhole, nonZeroBox, type Box } from './boxes.ts';
 import { resampleTo, sizeAtSpacing } from './resample.ts';
 import { sourceName, type Source } from './source.ts';
 import { apartAxis, resampleLabels, resampleSpline, type SplineOptions } from './spline.ts';
@@ -97,46 +97,52 @@ export function prepareVolumes(
   const change = target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
   const to = change ? sizeAtSpacing(from, first.spacing, target) : from;
 
-  const cut = images.map(({ data }) => (box ? crop(data, shape, box.start, box.size) : data));
-  let image = cut.length === 1 && (owned || box) ? cut[0]! : joined(cut, name);
+  const cuts = box !== undefined && !isWhole(box, shape);
+  const cut = images.map(({ data }, index) => (cuts ? crop(data, shape, box, imageName(item, index)) : data));
+  let image = cut.length === 1 && (owned || cuts) ? cut[0]! : joined(cut, name);
   const spline = preprocessing.resampling && splineFor(first.spacing, target);
+  const onTarget = <T>(resample: () => T): T => {
+    try {
+      return resample();
+    } catch (error) {
+      throw tooLarge(error, name, [first.spacing, target]);
+    }
+  };
   const resampled = (): void => {
     if (!change) return;
-    try {
-      image = spline
+    image = onTarget(() =>
+      spline
         ? joined(
             channelsIn(image, from).map((values) => resampleSpline(values, from, to, spline)),
             `the image of ${channels} channel(s)`,
           )
-        : resampleTo(image, from, to, 'linear');
-    } catch (error) {
-      throw tooLarge(error, name, [first.spacing, target]);
-    }
+        : resampleTo(image, from, to, 'linear'),
+    );
   };
   if (preprocessing.order) resampled();
   const grid = preprocessing.order ? to : from;
   const hasInside = preprocessing.normalization.includes('z-score inside');
   const inside = hasInside ? insideMask(image, grid) : undefined;
   // Still the voxels that were read, one channel in each file?
-  const asRead = !box && !(preprocessing.order && change) && images.length === channels;
+  const asRead = !cuts && !(preprocessing.order && change) && images.length === channels;
   channelsIn(image, grid).forEach((values, channel) => {
     const known = asRead ? images[channel]!.statistics : undefined;
     normalize(values, preprocessing.normalization[channel]!, { inside, known });
   });
   if (!preprocessing.order) resampled();
 
-  const kept = labels && box ? crop(labels, shape, box.start, box.size) : labels;
+  const kept =
+    labels && cuts ? crop(labels, shape, box, `Case "${id}": ${item.files?.label ?? 'the label'}`) : labels;
   const moved = (given: Uint8Array): Uint8Array =>
     spline
       ? Uint8Array.from(resampleLabels(given, from, to, [...new Set(given)], spline))
       : resampleTo(given, from, to, 'nearest');
-  const onTarget = kept && change ? moved(kept) : kept;
-  if (onTarget)
-    requireKnown(id, onTarget, change ? ` at ${target.join(' x ')} mm` : ' where the image is not 0');
+  const result = kept && change ? onTarget(() => moved(kept)) : kept;
+  if (result) requireKnown(id, result, change ? ` at ${target.join(' x ')} mm` : ' where the image is not 0');
   return {
     id,
     image,
-    ...(onTarget ? { label: onTarget } : {}),
+    ...(result ? { label: result } : {}),
     shape: to,
     channels,
     spacing: first.spacing.map((mm, axis) => (mm * from[axis]!) / to[axis]!) as unknown as Size3,
@@ -146,12 +152,14 @@ export function prepareVolumes(
 
 /** The box of voxels that are not 0 in some channel. @throws InvalidVolume if there is none */
 function boxOf(images: readonly BareVolume[], shape: Size3, name: string): Box {
-  const boxes = images.flatMap(({ data }) => nonZeroBox(data, shape) ?? []);
-  if (boxes.length === 0)
-    throw new InvalidVolume(
-      `${name}: all voxels are 0, so nothing is left of it after cropping to what is not; leave the case out.`,
-    );
-  return boxes.reduce(joinBoxes);
+  const box = nonZeroBox(
+    images.flatMap(({ data }) => channelsIn(data, shape)),
+    shape,
+  );
+  if (box) return box;
+  throw new InvalidVolume(
+    `${name}: all voxels are 0, so nothing is left of it after cropping to what is not; leave the case out.`,
+  );
 }
 
 /** Cubic, or of thick slices each by itself. */
@@ -163,7 +171,7 @@ function splineFor(spacing: Size3, target: Size3): SplineOptions {
 /** A new array with all channels. @param name what messages call it */
 function joined(parts: readonly Float32Array[], name: string): Float32Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const result = floatsFor(Float32Array, length, name);
+  const result = arrayFor(Float32Array, length, name);
   parts.reduce((at, part) => (result.set(part, at), at + part.length), 0);
   return result;
 }

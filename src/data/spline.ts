@@ -1,7 +1,7 @@
 /** Resampling as nnU-Net does it with scipy, on the WASM kernel of wasm/assembly/spline.ts, one axis after the other. */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from '../size.ts';
-import { floatsFor } from './allocation.ts';
+import { arrayFor } from './allocation.ts';
 import { allocate, floats, wasm, type WasmExports } from './wasm.ts';
 
 interface Kernels extends WasmExports {
@@ -231,7 +231,7 @@ export function nearestIndices(from: number, to: number, float32 = false): Int32
 }
 
 function nearestAlong(data: Float32Array, { outer, n, inner }: Blocks, indices: Int32Array): Float32Array {
-  const result = floatsFor(Float32Array, outer * indices.length * inner, resampled);
+  const result = arrayFor(Float32Array, outer * indices.length * inner, resampled);
   for (let block = 0, at = 0; block < outer; block++)
     for (const index of indices) {
       const start = (block * n + index) * inner;
@@ -249,7 +249,7 @@ function splineAlong(
   order: SplineOrder,
   ends: boolean,
 ): Float32Array {
-  const result = floatsFor(Float32Array, outer * to * inner, resampled);
+  const result = arrayFor(Float32Array, outer * to * inner, resampled);
   wasm().reset();
   const lines = Math.max(1, Math.floor(chunkBytes / (4 * Math.max(n, to))));
   // Whole blocks where several fit, else a part of the lines of one.

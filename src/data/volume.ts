@@ -6,9 +6,9 @@ import { some } from '../listed.ts';
 import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { affine as affineSchema } from '../schema.ts';
+import { arrayLike, type VoxelArray } from './allocation.ts';
 import type { NiftiHeader } from './nifti-header.ts';
 import type { Statistics } from './statistics.ts';
-import { allocate, copyIn, floats, wasm } from './wasm.ts';
 
 /** Voxels with x fastest, and how they lie in space. */
 export interface Volume {
@@ -208,29 +208,40 @@ export const toCanonical = <T extends Omit<Volume, 'header'>>(volume: T): T =>
 /** The volume on its grid as it is turned; itself if nothing is to be moved. */
 export function turnedVolume<T extends Omit<Volume, 'header'>>(volume: T, grid: TurnedGrid): T {
   if (grid.same) return volume;
-  const [nx, ny, nz] = spatialShape(volume.shape);
-  const block = nx * ny * nz;
-  const data = new Float32Array(volume.data.length);
-  const { reset, reorient } = wasm();
-  for (let at = 0; at < data.length; at += block) {
-    reset();
-    const target = allocate(4 * block);
-    const source = copyIn(volume.data.subarray(at, at + block));
-    reorient(source, target, nx, ny, nz, grid.origin, ...grid.strides);
-    data.set(floats(target, block), at);
-  }
+  const data = turnedValues(volume.data, volume.shape, grid);
   const { shape, affine } = grid;
   return { ...volume, data, shape, affine, spacing: spacingOf(affine) };
 }
 
-/** Arrays that fromCanonical turns back. */
-export type VoxelArray = Float32Array | Float64Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
+/**
+ * The voxels of one or more volumes of a shape, moved to where they lie in its turned grid; the array itself if none moves.
+ * @throws OutOfMemory
+ */
+export function turnedValues<T extends VoxelArray>(
+  data: T,
+  shape: readonly number[],
+  turned: TurnedGrid | undefined,
+): T {
+  if (!turned || turned.same) return data;
+  const [nx, ny, nz] = spatialShape(shape);
+  const [sx, sy, sz] = turned.strides;
+  const result = arrayLike(data, turnedName);
+  let at = 0;
+  for (let first = turned.origin; at < data.length; first += nx * ny * nz)
+    for (let z = 0; z < nz; z++)
+      for (let y = 0; y < ny; y++)
+        for (let x = 0, to = first + y * sy + z * sz; x < nx; x++, to += sx) result[to] = data[at++]!;
+  return result;
+}
+
+/** What messages call voxels that are moved. */
+const turnedName = 'the volume with its axes turned';
 
 /**
  * The inverse of toCanonical for any array on the canonical grid: labels, probabilities.
  * @param data one or more volumes on the canonical grid of `source`, each with x fastest
  * @param source the grid to go back to
- * @throws InvalidVolume if the length of `data` is no multiple of the grid's voxels
+ * @throws InvalidVolume if the length of `data` is no multiple of the grid's voxels; OutOfMemory
  */
 export function fromCanonical<T extends VoxelArray>(data: T, source: Grid): T {
   const grid = canonicalGrid(source);
@@ -240,8 +251,11 @@ export function fromCanonical<T extends VoxelArray>(data: T, source: Grid): T {
     throw new InvalidVolume(
       `${data.length} values do not fill a grid of ${nx} x ${ny} x ${nz} voxels; expected a multiple of ${block}.`,
     );
-  const result = data.slice() as T;
-  if (grid.same) return result;
+  const result = arrayLike(data, turnedName);
+  if (grid.same) {
+    result.set(data);
+    return result;
+  }
   const [sx, sy, sz] = grid.strides;
   let to = 0;
   for (let first = grid.origin; to < data.length; first += block)

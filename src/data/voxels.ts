@@ -5,7 +5,7 @@
  */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from '../size.ts';
-import { floatsFor } from './allocation.ts';
+import { arrayFor } from './allocation.ts';
 import { copyIn, floats, wasm } from './wasm.ts';
 
 /** What volumes and labels are held in. */
@@ -80,10 +80,8 @@ export function channelByChannel<T extends Voxels>(
   const made = (channel: T): Voxels => viewLike(channel, make(load(channel)), length);
   if (channels.length === 1) return made(channels[0]!).slice() as Fresh<T>;
   const all = channels.length * length;
-  const result =
-    channels[0] instanceof Uint8Array
-      ? new Uint8Array(all)
-      : floatsFor(Float32Array, all, `the volume at ${to.join(' x ')} voxels`);
+  const kind = channels[0] instanceof Uint8Array ? Uint8Array : Float32Array;
+  const result = arrayFor<Voxels>(kind, all, `the volume at ${to.join(' x ')} voxels`);
   channels.forEach((channel, index) => result.set(made(channel), index * length));
   return result as Fresh<T>;
 }

@@ -1,6 +1,7 @@
 /** Loss and labels of cases with the inference statistics, one case at a time. */
 import { copyGrid } from '../data/copy-grid.ts';
-import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
+import { copyWindow } from '../data/boxes.ts';
+import { ignored, isKnownIn } from '../data/patches.ts';
 import { labelsToDense, labelsToStored, toStored } from '../gpu/layout.ts';
 import { alignUp, alignment } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';

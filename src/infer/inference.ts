@@ -1,5 +1,5 @@
 /** Logits of whole volumes, plane by plane: at once where the plan fits the memory, else through windows. */
-import { floatsFor } from '../data/allocation.ts';
+import { arrayFor } from '../data/allocation.ts';
 import { areFinite } from '../data/prepare-checks.ts';
 import { InvalidOption, NotFinite, OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
@@ -187,7 +187,7 @@ export async function stacked(
   classes: number,
 ): Promise<Float32Array<ArrayBuffer>> {
   const voxels = x * y * z;
-  const all = floatsFor(
+  const all = arrayFor(
     Float32Array,
     classes * voxels,
     `the stack of ${classes} heads at ${x} x ${y} x ${z} voxels`,

@@ -1,5 +1,5 @@
 /** The mean of several networks' logits, plane by plane. */
-import { floatsFor } from '../data/allocation.ts';
+import { arrayFor } from '../data/allocation.ts';
 import type { Size3 } from '../size.ts';
 import type { WindowProgress } from './window.ts';
 
@@ -36,7 +36,7 @@ export async function* meanPlanes(
   );
   const length = classes * x * y;
   if (members.length > 1 && members.some(({ isWhole }) => isWhole)) {
-    const sums = floatsFor(
+    const sums = arrayFor(
       Float32Array,
       z * length,
       `the stack of ${classes} heads at ${x} x ${y} x ${z} voxels`,

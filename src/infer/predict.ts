@@ -7,8 +7,7 @@ import { prepareVolumes, readOnto } from '../data/prepare.ts';
 import { defaultPreprocessing, type Preprocessing } from '../data/preprocessing.ts';
 import type { Axis, Size3 } from '../size.ts';
 import { channelsOf } from '../data/prepare-checks.ts';
-import { floatsFor } from '../data/allocation.ts';
-import { pad, type Box } from '../data/boxes.ts';
+import { isWhole, pad, type Box } from '../data/boxes.ts';
 import { resampleTo } from '../data/resample.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { writeNifti } from '../data/nifti.ts';
@@ -187,11 +186,7 @@ export async function segmentVolumes(
   const shape = spatialShape(source.shape);
   const box = grid.box ?? { start: [0, 0, 0], size: grid.shape };
   const brought = (values: Float32Array): Float32Array =>
-    box.size.every((n, axis) => n === prepared.shape[axis])
-      ? values
-      : headByHead(values, prepared.shape, box.size, (head) =>
-          resampleTo(head, prepared.shape, box.size, 'linear'),
-        );
+    isWhole(box, prepared.shape) ? values : resampleTo(values, prepared.shape, box.size, 'linear');
   const inBox = scores && isAsked ? brought(scores) : undefined;
   const inPlace = inBox
     ? labelsOf(inBox, heads)
@@ -233,36 +228,13 @@ export async function segmentVolumes(
   return new Segmentation(labels, undefined, raw, warnings, uncertainty);
 }
 
-/**
- * [head][z][y][x] of one size as that of another; one head after another, since WASM memory has no room for many of a large
- * volume.
- */
-function headByHead(
-  values: Float32Array,
-  from: Size3,
-  to: Size3,
-  change: (head: Float32Array) => Float32Array,
-): Float32Array {
-  const [voxels, changed] = [from, to].map(([x, y, z]) => x * y * z) as [number, number];
-  const heads = values.length / voxels;
-  if (heads === 1) return change(values);
-  const all = floatsFor(
-    Float32Array,
-    heads * changed,
-    `the stack of ${heads} heads at ${to.join(' x ')} voxels`,
-  );
-  for (let head = 0; head < heads; head++)
-    all.set(change(values.subarray(head * voxels, (head + 1) * voxels)), head * changed);
-  return all;
-}
-
 /** [channel][z][y][x] of a box in its grid; around it the first channel (the background's) is `background`, else 0. */
 function placed<T extends Float32Array | Uint8Array>(data: T, box: Box, shape: Size3, background = 0): T {
-  if (box.size.every((n, axis) => n === shape[axis])) return data;
+  if (isWhole(box, shape)) return data;
   const after = shape.map((n, axis) => n - box.start[axis]! - box.size[axis]!) as unknown as Size3;
   const grown = <A extends Float32Array | Uint8Array>(part: A): A =>
     pad(part, box.size, box.start, after).data as A;
-  const result = data instanceof Float32Array ? (headByHead(data, box.size, shape, grown) as T) : grown(data);
+  const result = grown(data);
   if (background === 0) return result;
   const inside = grown(new Uint8Array(box.size[0] * box.size[1] * box.size[2]).fill(1));
   for (let voxel = 0; voxel < inside.length; voxel++) if (!inside[voxel]) result[voxel] = background;

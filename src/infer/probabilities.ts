@@ -1,5 +1,5 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
-import { floatsFor } from '../data/allocation.ts';
+import { arrayFor } from '../data/allocation.ts';
 import { filled } from '../data/allocation.ts';
 import type { Heads, Region } from '../data/regions.ts';
 import { mirrorable } from '../data/sides.ts';
@@ -90,7 +90,7 @@ export async function segmentProbabilities<Options extends ProbabilityOptions>(
   const [x, y, z] = shape;
   const area = x * y;
   const count = heads.regions?.length ?? heads.classes;
-  const mean = floatsFor(
+  const mean = arrayFor(
     Float32Array,
     count * z * area,
     `the stack of ${count} heads at ${shape.join(' x ')} voxels`,

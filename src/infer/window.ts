@@ -1,8 +1,8 @@
 /** Sliding windows: evenly placed starts, Gaussian weights, logits averaged (as MONAI and nnU-Net do), plane by plane. */
-import { floatsFor } from '../data/allocation.ts';
+import { arrayFor } from '../data/allocation.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
-import { copyWindow } from '../data/patches.ts';
+import { copyWindow } from '../data/boxes.ts';
 import { copyGrid } from '../data/copy-grid.ts';
 
 /** Starts along one axis: as few as cover it with at least this overlap, at equal distances. */
@@ -131,7 +131,7 @@ class RunningSums {
   ) {
     this.#gaussians = window.map(gaussian);
     this.#weights = new Float32Array(shape[0] * shape[1] * Math.min(shape[2], window[2]));
-    this.#sums = floatsFor(
+    this.#sums = arrayFor(
       Float32Array,
       classes * this.#weights.length,
       `the stack of ${classes} heads in windows of ${window.join(' x ')} voxels`,

@@ -1,9 +1,9 @@
 /** Two label maps made ready to be compared: of one place, on one grid, as bytes. */
 import * as v from 'valibot';
-import { requireOver, turnedValues } from '../data/grid.ts';
+import { requireOver } from '../data/grid.ts';
 import { labelAdvice } from '../data/label-advice.ts';
 import { labelOf } from '../data/label-values.ts';
-import { spatialShape, type TurnedGrid } from '../data/volume.ts';
+import { spatialShape, turnedValues, type TurnedGrid } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { numberAbove, numbers, openObject, wholeNumber } from '../schema.ts';
 

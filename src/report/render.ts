@@ -3,7 +3,8 @@
  */
 import * as v from 'valibot';
 import { filled } from '../data/allocation.ts';
-import { requireOver, turnedValues } from '../data/grid.ts';
+import { requireOver } from '../data/grid.ts';
+import { turnedValues } from '../data/volume.ts';
 import { labelOf } from '../data/label-values.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';

@@ -1,5 +1,6 @@
 /** The validation after each epoch: at which windows of larger cases it looks, and the scores. */
-import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
+import { copyWindow } from '../data/boxes.ts';
+import { ignored, isKnownIn } from '../data/patches.ts';
 import { OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Trained } from '../infer/choose-window.ts';

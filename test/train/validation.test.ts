@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { fromArrays, type PreparedCase } from '../../src/data/prepare.ts';
 import type { Size3 } from '../../src/size.ts';
-import { copyWindow } from '../../src/data/patches.ts';
+import { copyWindow } from '../../src/data/boxes.ts';
 import { random } from '../../src/data/random.ts';
 import { Aborted, OutOfMemory } from '../../src/errors.ts';
 import { dice, meanDefined } from '../../src/metrics/dice.ts';

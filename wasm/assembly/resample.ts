@@ -1,6 +1,6 @@
 /**
- * Grids of another size: trilinear and nearest resampling, windows (crop and zero padding in one), the box of all
- * voxels that are not 0. Grids are [channel][z][y][x] without gaps; sizes are given as x, y, z.
+ * Grids of another size: trilinear and nearest resampling. Grids are [channel][z][y][x] without gaps; sizes are given as
+ * x, y, z.
  */
 
 /** Trilinear sampling of one axis: dst voxel -> lower and upper src voxel and the weight of the upper one. */
@@ -187,66 +187,4 @@ export function resampleNearestF32(
   channels: i32, scratch: usize,
 ): void {
   nearest<u32>(source, fromX, fromY, fromZ, target, toX, toY, toZ, channels, scratch);
-}
-
-/**
- * target[c][z][y][x] = source[c][z + startZ][y + startY][x + startX], 0 outside the source: a crop, a zero padding, or
- * both. Starts may be negative.
- * @param bytes of one voxel
- */
-export function window(
-  source: usize, fromX: i32, fromY: i32, fromZ: i32,
-  target: usize, toX: i32, toY: i32, toZ: i32,
-  startX: i32, startY: i32, startZ: i32,
-  channels: i32, bytes: i32,
-): void {
-  const rowBytes = <usize>toX * bytes;
-  memory.fill(target, 0, rowBytes * toY * toZ * channels);
-  const x0 = max(0, -startX);
-  const x1 = min(toX, fromX - startX);
-  if (x1 <= x0) return;
-  const length = <usize>(x1 - x0) * bytes;
-  const y0 = max(0, -startY);
-  const y1 = min(toY, fromY - startY);
-  const z0 = max(0, -startZ);
-  const z1 = min(toZ, fromZ - startZ);
-  for (let c = 0; c < channels; c++)
-    for (let z = z0; z < z1; z++)
-      for (let y = y0; y < y1; y++) {
-        const to = target + (<usize>(c * toZ + z) * toY + y) * rowBytes + x0 * bytes;
-        const from = (<usize>(c * fromZ + z + startZ) * fromY + (y + startY)) * fromX + (x0 + startX);
-        memory.copy(to, source + from * bytes, length);
-      }
-}
-
-/**
- * Writes six int32 to `out`: the first voxel that is not 0 along x, y, z, and one past the last, over all channels of
- * a float32 grid; six zeros if all are 0. NaN is not 0.
- */
-export function nonZeroBox(source: usize, nx: i32, ny: i32, nz: i32, channels: i32, out: usize): void {
-  let x0 = nx, y0 = ny, z0 = nz;
-  let x1 = 0, y1 = 0, z1 = 0;
-  let row = source;
-  for (let c = 0; c < channels; c++)
-    for (let z = 0; z < nz; z++)
-      for (let y = 0; y < ny; y++, row += <usize>nx << 2) {
-        let first = 0;
-        while (first < nx && load<f32>(row + (<usize>first << 2)) == 0) first++;
-        if (first == nx) continue;
-        let last = nx - 1;
-        while (load<f32>(row + (<usize>last << 2)) == 0) last--;
-        x0 = min(x0, first);
-        x1 = max(x1, last + 1);
-        y0 = min(y0, y);
-        y1 = max(y1, y + 1);
-        z0 = min(z0, z);
-        z1 = max(z1, z + 1);
-      }
-  const found = x1 > 0;
-  store<i32>(out, found ? x0 : 0);
-  store<i32>(out, found ? y0 : 0, 4);
-  store<i32>(out, found ? z0 : 0, 8);
-  store<i32>(out, x1, 12);
-  store<i32>(out, y1, 16);
-  store<i32>(out, z1, 20);
 }

@@ -1,6 +1,6 @@
 /** A bundle's transforms of an image, and the way back of what the network made of it. */
 import { InvalidOption } from '../../errors.ts';
-import { floatsFor } from '../../data/allocation.ts';
+import { arrayFor } from '../../data/allocation.ts';
 import { roundHalfEven } from '../../data/rounding.ts';
 import { canonicalGrid, fromCanonical, spatialShape, turnedVolume, type Grid } from '../../data/volume.ts';
 import type { Size3 } from '../../size.ts';
@@ -135,7 +135,7 @@ function resampled(data: Float32Array, from: Size3, to: Size3, places: readonly 
     const [length, count] = [size[axis], to[axis]];
     const inner = axis === 0 ? 1 : axis === 1 ? size[0] : size[0] * size[1];
     const outer = (volumes * voxelsOf(size)) / (inner * length);
-    const result = floatsFor(Float64Array, outer * count * inner, `the image at ${to.join(' x ')} voxels`);
+    const result = arrayFor(Float64Array, outer * count * inner, `the image at ${to.join(' x ')} voxels`);
     for (let i = 0; i < count; i++) {
       const place = Math.min(length - 1, Math.max(0, scale * i + shift));
       const low = Math.floor(place);

@@ -1,6 +1,6 @@
 /** Sliding windows as MONAI's SlidingWindowInferer places and weights them. */
-import { floatsFor } from '../../data/allocation.ts';
-import { copyWindow } from '../../data/patches.ts';
+import { arrayFor } from '../../data/allocation.ts';
+import { copyWindow } from '../../data/boxes.ts';
 import type { Size3 } from '../../size.ts';
 import type { WindowProgress } from '../../infer/window.ts';
 import { RunningPlanes } from '../nnunet/pipeline/running-planes.ts';
@@ -56,7 +56,7 @@ export async function throughWindows(
   )) {
     const classes = plane.length / area;
     const grid = `logits of ${classes} classes at ${shape.join(' x ')} voxels`;
-    whole ??= floatsFor(Float32Array, classes * area * shape[2], grid);
+    whole ??= arrayFor(Float32Array, classes * area * shape[2], grid);
     for (let c = 0; c < classes; c++)
       whole.set(plane.subarray(c * area, (c + 1) * area), (c * shape[2] + z) * area);
     z++;

@@ -1,5 +1,5 @@
 /** Logits of an image through windows, plane by plane: no more of them is held than windows still reach. */
-import { copyWindow } from '../../../data/patches.ts';
+import { copyWindow } from '../../../data/boxes.ts';
 import { areFinite } from '../../../data/prepare-checks.ts';
 import { Aborted, InvalidOption, NotFinite } from '../../../errors.ts';
 import { flip } from '../../../infer/probabilities.ts';

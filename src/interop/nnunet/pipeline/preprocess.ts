@@ -1,8 +1,7 @@
 /** What nnU-Net does to an image before the network: crop, normalise, resample. */
-import { floatsFor } from '../../../data/allocation.ts';
+import { arrayFor } from '../../../data/allocation.ts';
 import { insideMask, normalize } from '../../../data/normalize.ts';
-import { copyWindow } from '../../../data/patches.ts';
-import type { Box } from '../../../data/boxes.ts';
+import { copyWindow, crop, nonZeroBox, type Box } from '../../../data/boxes.ts';
 import { resampleLabels, resampleSpline } from '../../../data/spline.ts';
 import { InvalidModel, InvalidVolume } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
@@ -37,15 +36,19 @@ export function nnunetInput(
   { configuration }: NnunetPlans,
   previous?: PreviousStage,
 ): NnunetInput {
-  const box = nonZeroBox(image);
+  const box = nonZeroBox(image.channels, image.size);
+  if (!box)
+    throw new InvalidVolume(
+      `${image.name}: all voxels are 0, so there is nothing to segment; take another image.`,
+    );
   const count = image.channels.length;
-  const cut = Array.from({ length: count }, () => cropped(image.channels.shift()!, image.size, box));
+  const cut = Array.from({ length: count }, () => crop(image.channels.shift()!, image.size, box, image.name));
   const spacing = fastestFirst(configuration.spacing);
   const { resampling, normalization } = configuration;
   const how = splineOf(resampling.data, image.spacing, spacing);
   const size = how ? sizeAt(box.size, image.spacing, spacing) : box.size;
   const voxels = voxelsOf(size);
-  const data = floatsFor(
+  const data = arrayFor(
     Float32Array,
     voxels * (count + (previous?.values.length ?? 0)),
     `${image.name} at ${spacing.join(' x ')} mm`,
@@ -78,33 +81,6 @@ export function nnunetInput(
   }
   return { data, size, box };
 }
-
-/** The smallest box with every voxel that is not 0 in some channel. */
-function nonZeroBox({ channels, size, name }: NnunetImage): Box {
-  const [nx, ny, nz] = size;
-  const near = [nx, ny, nz];
-  const far = [0, 0, 0];
-  for (const channel of channels)
-    for (let z = 0, row = 0; z < nz; z++)
-      for (let y = 0; y < ny; y++, row += nx) {
-        let first = 0;
-        while (first < nx && channel[row + first] === 0) first++;
-        if (first === nx) continue;
-        let last = nx - 1;
-        while (channel[row + last] === 0) last--;
-        [first, y, z].forEach((at, axis) => (near[axis] = Math.min(near[axis]!, at)));
-        [last, y, z].forEach((at, axis) => (far[axis] = Math.max(far[axis]!, at + 1)));
-      }
-  if (far[0] === 0)
-    throw new InvalidVolume(`${name}: all voxels are 0, so there is nothing to segment; take another image.`);
-  return {
-    start: near as unknown as Size3,
-    size: far.map((end, axis) => end - near[axis]!) as unknown as Size3,
-  };
-}
-
-const cropped = (data: Float32Array, shape: Size3, box: Box): Float32Array<ArrayBuffer> =>
-  copyWindow({ data, shape }, box, new Float32Array(voxelsOf(box.size)));
 
 /** 1 where some channel is not 0, holes filled, and where the previous stage found something. */
 function maskOf(channels: readonly Float32Array[], size: Size3, earlier?: Uint16Array): Uint8Array {
