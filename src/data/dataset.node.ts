@@ -1,5 +1,4 @@
 /** Data sets in a directory: walks it and hands the files to dataset.ts. Node only. */
-import type { Dirent } from 'node:fs';
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { InvalidDataset } from '../errors.ts';
@@ -34,7 +33,15 @@ async function walk(
   prefix = '',
   above: readonly string[] = [],
 ): Promise<void> {
-  const here = await realpath(directory);
+  /** Undefined of a folder below that cannot be read, by its name or at all: the others are as good as they were. */
+  const unlessBelow = <T>(reading: Promise<T>): Promise<T | undefined> =>
+    reading.catch((error: unknown) => {
+      if (prefix === '') throw error;
+      found.warnings.push(`${directory} cannot be read (${(error as Error).message}); left out.`);
+      return undefined;
+    });
+  const here = await unlessBelow(realpath(directory));
+  if (here === undefined) return;
   if (here === found.except && prefix !== '') return;
   if (above.includes(here))
     return void found.warnings.push(`${directory} leads back to ${here}, a folder above it; left out.`);
@@ -42,14 +49,8 @@ async function walk(
     throw new InvalidDataset(
       `${directory} is one of more than ${mostFolders} folders; give the folder of one data set, and look for links in it that lead to each other.`,
     );
-  let items: Dirent[];
-  try {
-    items = await readdir(directory, { withFileTypes: true });
-  } catch (error) {
-    if (prefix === '') throw error;
-    return void found.warnings.push(`${directory} cannot be read (${(error as Error).message}); left out.`);
-  }
-  for (const item of items) {
+  const items = await unlessBelow(readdir(directory, { withFileTypes: true }));
+  for (const item of items ?? []) {
     if (item.name.startsWith('.')) continue;
     const path = join(directory, item.name);
     const isFolder = item.isSymbolicLink()

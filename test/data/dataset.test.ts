@@ -1,6 +1,6 @@
 // Data set layouts: what is found, which label belongs to which image, and a message for each defect.
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -933,6 +933,19 @@ describe('in a directory', () => {
     await rm(join(root, 'images/up'));
     expect((await openFolderPair(join(root, 'images'), join(root, 'labels'))).cases).toHaveLength(2);
   });
+
+  test.runIf(process.platform === 'linux')(
+    'a folder whose name is no UTF-8 is left out with a warning, and the others are read',
+    async () => {
+      const root = await folder(['images/1.nii', 'labels/1.nii']);
+      const latin1 = Buffer.concat([Buffer.from(`${root}/Pr`), Buffer.of(0xe9)]);
+      await mkdir(latin1);
+      onTestFinished(() => rmdir(latin1));
+      const { cases, warnings } = await openDatasetFolder(root);
+      expect(cases.map(({ id }) => id)).toEqual(['1']);
+      expect(warnings).toContainEqual(expect.stringMatching(/Pr\ufffd cannot be read \(ENOENT.*left out/));
+    },
+  );
 
   test('folders at any depth', async () => {
     const deep = 'a/b/c/d/e/f';
