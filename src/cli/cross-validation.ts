@@ -1,5 +1,6 @@
 /** What the folds of a cross-validation come to: every case scored by the network that has not seen it. */
 import { readFile } from 'node:fs/promises';
+import { openRanges } from '../data/byte-ranges.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import { scoredNames, scoredValues } from '../data/regions.ts';
@@ -12,7 +13,7 @@ import { postprocessed, type PostprocessingChoice } from '../metrics/components.
 import { evaluate, type CaseMetrics } from '../metrics/evaluate.ts';
 import { diceTable, metricsCsv, metricsJson, summarise } from '../metrics/summary.ts';
 import { reportHtml } from '../report/report.node.ts';
-import { readModel, type ModelDescription } from '../weights/model-file.ts';
+import { openModel, type ModelDescription } from '../weights/model-file.ts';
 import type { Io } from './io.ts';
 import { postprocessingFor, type HeldVolumes } from './postprocessing-choice.ts';
 import { createdNow, sha256OfFile, versions } from './provenance.ts';
@@ -71,7 +72,7 @@ function modelsIn(text: string): unknown {
 export async function crossValidate(io: Io, folder: RunFolder, given: CrossValidation): Promise<void> {
   const { dataset, done, folds, init, command } = given;
   const model = folder.file(`${foldName(done[0]!.fold)}/model.safetensors`);
-  const { description } = await readModel(await readFile(model), model);
+  const { description } = await openModel(await openRanges(model), model);
   const models = await modelsOf(folder, done);
   const held = done.flatMap(({ fold, split }) => split.validation.cases.map((id) => ({ id, fold })));
   const scorer = new Scorer(io, folder, dataset, description);

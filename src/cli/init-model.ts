@@ -1,6 +1,6 @@
 /** `--init`: the model that a training goes on from, and what of it holds for the training. */
-import { readFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
+import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import { scoredNames, soleRegion } from '../data/regions.ts';
 import { readText } from '../data/source.ts';
@@ -9,7 +9,7 @@ import { chosenFolds, foldsAmong } from '../ensemble.ts';
 import { InvalidDataset, InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { readIfThere } from '../files/read.node.ts';
-import { bytesOf, modelFiles } from '../interop/model-files.ts';
+import { modelFiles } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
@@ -20,10 +20,9 @@ import { listed, some } from '../listed.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { openModel, type ModelDescription } from '../weights/model-file.ts';
-import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf } from './network-options.ts';
-import { othersFiles, refuseConfiguration } from './predict-models.ts';
+import { openModelFile, othersFiles, refuseConfiguration } from './predict-models.ts';
 import { splitIn } from './run-folder.ts';
 import { flagOf } from './text.ts';
 import type { TrainingData } from './training-data.ts';
@@ -71,7 +70,7 @@ export async function openInit(
     const name = join(path, taken!.path);
     const split = files.find((other) => other.path === posix.join(posix.dirname(taken!.path), 'split.json'));
     return {
-      ...(await ownInit(name, await bytesOf(taken!))),
+      ...(await ownInit(name, await taken!.ranges())),
       notes: [`Of several folds, ${name} is taken.`],
       trainedOn: split && trainingCases(await readText(await split.open())),
     };
@@ -81,16 +80,15 @@ export async function openInit(
     const bytes = await convertMonai(model);
     const { kind, dropout } = model.network;
     const without = dropout > 0 ? ` Its dropout of ${dropout} is left out: trainings here have none.` : '';
-    return { ...(await ownInit(path, bytes)), notes: [`${path}: ${kind} of MONAI.${without}`] };
+    return {
+      ...(await ownInit(path, await openRanges(bytes))),
+      notes: [`${path}: ${kind} of MONAI.${without}`],
+    };
   }
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a .pth, or a model of nnU-Net or MONAI`,
-    );
-  });
+  const own = await ownInit(file, await openModelFile(file));
   const split = await readIfThere(join(dirname(file), 'split.json'));
   return {
-    ...(await ownInit(file, bytes)),
+    ...own,
     trainedOn: split && trainingCases(new TextDecoder().decode(split)),
   };
 }
@@ -155,8 +153,9 @@ export function seenByInit({ file, trainedOn = [] }: InitModel, split: Split): s
   );
 }
 
-async function ownInit(file: string, bytes: Uint8Array): Promise<InitModel> {
-  const { description } = await openModel(bytes, file);
+async function ownInit(file: string, ranges: ByteRanges): Promise<InitModel> {
+  const { description } = await openModel(ranges, file);
+  const bytes = await ranges.read(0, ranges.size);
   const { nnunet } = description;
   return nnunet
     ? keptFromNnunet(file, bytes, `a model of nnU-Net's, ${nnunet.configuration}`)

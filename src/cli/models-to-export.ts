@@ -1,9 +1,8 @@
 /** What `export` writes: one network of whatever kind, or the folds of a training. */
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { chosenFolds, foldsAmong, postprocessingIn } from '../ensemble.ts';
 import { mirroredByAll } from '../ensemble-runner.ts';
-import { InvalidModel, InvalidOption } from '../errors.ts';
+import { InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { bytesOf, modelFiles, type ModelFile } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
@@ -12,8 +11,7 @@ import { namesAround } from '../interop/monai/pipeline.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { modelFolders, openNnunet } from '../interop/nnunet/folder.ts';
 import { openModel, readModel, writeModel, type ModelDescription } from '../weights/model-file.ts';
-import { fileMessage } from './failure.ts';
-import { othersFiles, refuseConfiguration } from './predict-models.ts';
+import { openModelFile, othersFiles, refuseConfiguration } from './predict-models.ts';
 
 export interface ModelsToExport {
   readonly models: readonly {
@@ -99,14 +97,10 @@ export async function modelsToExport(
     const around = model.pipeline ? namesAround(model.pipeline) : [];
     return { models: one(() => convertMonai(model)), inputs: others.onDisk, place, around };
   }
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a model folder of nnU-Net or a bundle of MONAI`,
-    );
-  });
-  await openModel(bytes, file); // what is wrong with it is said of the file
+  const ranges = await openModelFile(file);
+  await openModel(ranges, file); // what is wrong with it is said of the file
   return {
-    models: one(() => Promise.resolve(bytes)),
+    models: one(() => ranges.read(0, ranges.size)),
     inputs: [file],
     place: join(dirname(file), basename(file, extname(file))),
   };

@@ -1,7 +1,7 @@
 /** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, TotalSegmentator's, and MONAI's bundles. */
 import { access, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openRanges } from '../data/byte-ranges.ts';
+import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
 import { filesIn } from '../data/dataset.node.ts';
 import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
@@ -101,6 +101,16 @@ export async function othersFiles(
   return { paths: files, given: files, onDisk: files.map(({ source }) => source as string) };
 }
 
+/** The file of a model, however long. @throws InvalidModel that says what else may be given */
+export async function openModelFile(file: string): Promise<ByteRanges> {
+  await access(file, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidModel(
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
+    );
+  });
+  return openRanges(file);
+}
+
 async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
   const { output } = options;
   if (output === 'logits')
@@ -150,13 +160,8 @@ async function ownModel(
   options: PredictOptions,
   given: readonly string[],
 ): Promise<FoundModel> {
-  await access(file, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
-    );
-  });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { config, channels, nnunet: origin } = (await openModel(await openRanges(file), file)).description;
+  const { config, channels, nnunet: origin } = (await openModel(await openModelFile(file), file)).description;
   if (!origin) refuseOfNnunet(given, file);
   const how = origin ? likeNnunet(file, options, given) : options;
   return {

@@ -1,6 +1,6 @@
 /** `export`: the library's bytes in files, and what it refuses before anything is written. */
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
@@ -110,6 +110,14 @@ test('what is refused, and nothing is written', async () => {
   );
   expect(await refused(join(folder, 'scan.nii.gz'), '--to', 'onnx')).toMatch(/^1 .*it is text/);
   expect(await readdir(folder)).toEqual(before);
+  // Longer than Node's readFile takes: what is wrong is said all the same.
+  const long = join(await temporaryFolder(), 'long.safetensors');
+  await writeFile(long, await modelBytes('batch'));
+  await truncate(long, 2 ** 31 + 8);
+  expect(await refused(long, '--to', 'onnx')).toMatch(
+    /^1 .*long\.safetensors.*tensors end at byte \d+ of 2147/,
+  );
+  await expect(openInit(long, {})).rejects.toThrow(/long\.safetensors.*tensors end at byte \d+ of 2147/);
   expect(await readFile(join(folder, 'model.pth'), 'utf8')).toBe('mine');
   const { exitCode } = await cli(['export', model, '--to', 'pytorch', '--overwrite']);
   expect(exitCode).toBe(0);
