@@ -96,7 +96,7 @@ export async function ownRunner(
   const write = async (file: ModelFile): Promise<void> => {
     if (written === file) return;
     written = undefined;
-    await uploadWeights(state, await weightsIn(file));
+    await uploadWeights(state, await weightsIn(file), file.path);
     written = file;
   };
   async function* planes(volume: DenseCase, options: PredictOptions): AsyncGenerator<Float32Array> {

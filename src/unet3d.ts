@@ -137,7 +137,7 @@ export class UNet3D {
     const gpu = await Gpu.open({ device, limits, matrixUnits });
     const state = await ModelState.create(gpu, description.config);
     try {
-      await uploadWeights(state, tensors);
+      await uploadWeights(state, tensors, name);
     } catch (error) {
       gpu.dispose();
       state.dispose();

@@ -126,15 +126,19 @@ export function toTheirs(mapping: Mapping, ours: ReadonlyMap<string, NamedTensor
   );
 }
 
-/** The tensors of a network of ours, which are read now, in the flat buffers that it runs with. */
+/**
+ * The tensors of a network of ours, which are read now, in the flat buffers that it runs with.
+ * @param file what messages call the file of several that they are of
+ */
 export async function weightsOf(
   config: UNet3DConfig,
   tensors: ReadonlyMap<string, ReadableTensor>,
+  file?: string,
 ): Promise<Weights> {
   const { parameters, parameterWords, statistics, statisticsWords } = layoutParameters(config);
   return {
-    parameters: await readFlat(parameters, parameterWords, tensors),
-    statistics: await readFlat(statistics, statisticsWords, tensors),
+    parameters: await readFlat(parameters, parameterWords, tensors, file),
+    statistics: await readFlat(statistics, statisticsWords, tensors, file),
   };
 }
 

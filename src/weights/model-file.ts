@@ -160,8 +160,8 @@ export async function readModel(
   return {
     description,
     weights: {
-      parameters: await readFlat(layout.parameters, layout.parameterWords, tensors),
-      statistics: await readFlat(layout.statistics, layout.statisticsWords, tensors),
+      parameters: await readFlat(layout.parameters, layout.parameterWords, tensors, name),
+      statistics: await readFlat(layout.statistics, layout.statisticsWords, tensors, name),
     },
   };
 }
@@ -197,7 +197,8 @@ export async function openModel(
       : readDescription(json, name);
   const layout = layoutParameters(description.config);
   if (json === undefined) requireNoOthers(tensors, layout, name);
-  for (const entries of [layout.parameters, layout.statistics]) requireShapes(entries, tensors);
+  for (const entries of [layout.parameters, layout.statistics])
+    requireShapes(entries, tensors, { file: name });
   const fold = foldPattern.test(metadata['fold'] ?? '') ? metadata['fold'] : undefined;
   return { description, fold, layout, tensors };
 }

@@ -66,7 +66,7 @@ export function flatFrom(
   prefix = '',
 ): Float32Array<ArrayBuffer> {
   // All names and shapes first: a configuration may claim more memory than there is.
-  requireShapes(entries, tensors, prefix);
+  requireShapes(entries, tensors, { prefix });
   const flat = new Float32Array(words);
   for (const { name, shape, offset } of entries.values()) {
     const { data } = tensors.get(prefix + name)!;
@@ -76,13 +76,18 @@ export function flatFrom(
   return flat;
 }
 
-/** The same of tensors that are read one after the other. @throws as `flatFrom`, and if the file cannot be read */
+/**
+ * The same of tensors that are read one after the other.
+ * @param file what messages call the file of several that they are of
+ * @throws as `flatFrom`, and if the file cannot be read
+ */
 export async function readFlat(
   entries: ReadonlyMap<string, Parameter>,
   words: number,
   tensors: ReadonlyMap<string, ReadableTensor>,
+  file?: string,
 ): Promise<Float32Array<ArrayBuffer>> {
-  requireShapes(entries, tensors);
+  requireShapes(entries, tensors, { file });
   const flat = new Float32Array(words);
   const found = [...entries.values()].map(({ name, shape, offset }) => {
     const tensor = tensors.get(name)!;
@@ -90,38 +95,45 @@ export async function readFlat(
   });
   for (const { name, shape, offset, tensor } of inFileOrder(found)) {
     const data = await tensor.read();
-    requireFinite(name, { shape, data });
+    requireFinite(name, { shape, data }, file);
     flat.set(data, offset);
   }
   return flat;
 }
 
-/** @throws InvalidModel for a missing tensor, or one of another shape */
+/** In front of what is said of a tensor. */
+const told = (file: string | undefined): string => (file === undefined ? '' : `${file}: `);
+
+/**
+ * @param prefix of the tensors' names
+ * @param file as for `readFlat`
+ * @throws InvalidModel for a missing tensor, or one of another shape
+ */
 export function requireShapes(
   entries: ReadonlyMap<string, Parameter>,
   tensors: ReadonlyMap<string, Pick<NamedTensor, 'shape'>>,
-  prefix = '',
+  { prefix = '', file }: { readonly prefix?: string; readonly file?: string | undefined },
 ): void {
   for (const { name, shape } of entries.values()) {
     const tensor = tensors.get(prefix + name);
     if (!tensor)
       throw new InvalidModel(
-        `the file lacks the tensor ${prefix}${name} of shape [${shape.join(',')}]: it belongs to another network`,
+        `${told(file)}the file lacks the tensor ${prefix}${name} of shape [${shape.join(',')}]: it belongs to another network`,
       );
     if (tensor.shape.join() !== shape.join()) {
       throw new InvalidModel(
-        `tensor ${prefix}${name} has shape [${tensor.shape.join(',')}]; this network's is [${shape.join(',')}]`,
+        `${told(file)}tensor ${prefix}${name} has shape [${tensor.shape.join(',')}]; this network's is [${shape.join(',')}]`,
       );
     }
   }
 }
 
-/** @throws InvalidModel for a tensor that holds NaN or infinite values */
-export function requireFinite(name: string, { shape, data }: NamedTensor): void {
+/** @param file as for `readFlat` @throws InvalidModel for a tensor that holds NaN or infinite values */
+export function requireFinite(name: string, { shape, data }: NamedTensor, file?: string): void {
   const broken = data.findIndex((value) => !Number.isFinite(value));
   if (broken < 0) return;
   throw new InvalidModel(
-    `tensor ${name} holds ${data[broken]} at [${placeIn(shape, broken).join(',')}]: the weights are damaged, ` +
+    `${told(file)}tensor ${name} holds ${data[broken]} at [${placeIn(shape, broken).join(',')}]: the weights are damaged, ` +
       'or their training had failed; take another copy, or an earlier one',
   );
 }

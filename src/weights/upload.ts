@@ -7,11 +7,13 @@ const mostWaiting = 2 ** 26;
 
 /**
  * @param tensors all parameters and running statistics of the network, with their shapes
+ * @param file what messages call the file of several that they are of
  * @throws InvalidModel for NaN or infinite values, and if the file cannot be read; DeviceLost
  */
 export async function uploadWeights(
   state: ModelState,
   tensors: ReadonlyMap<string, ReadableTensor>,
+  file?: string,
 ): Promise<void> {
   const { parameters, statistics } = state.layout;
   let waiting = 0;
@@ -23,7 +25,7 @@ export async function uploadWeights(
   );
   for (const { buffer, name, shape, offset, tensor } of inFileOrder(all)) {
     const data = await tensor.read();
-    requireFinite(name, { shape, data });
+    requireFinite(name, { shape, data }, file);
     state.write(buffer, data as Float32Array<ArrayBuffer>, offset);
     waiting += data.byteLength;
     if (waiting < mostWaiting) continue;

@@ -9,7 +9,7 @@ import { InvalidModel, InvalidOption } from '../../src/errors.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { UNet3D } from '../../src/unet3d.ts';
-import { openModel } from '../../src/weights/model-file.ts';
+import { openModel, readModel, writeModel } from '../../src/weights/model-file.ts';
 import { testDevice } from '../support/device.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
 
@@ -115,6 +115,14 @@ describe('networks of this package', () => {
     expect(first.logits!.data.every((value, at) => Math.abs(value - mean[at]!) < 1e-6)).toBe(true);
     expect(second).toEqual(first);
     expect(first.logits!.data.join()).not.toBe(alone[0]!.join());
+
+    const { description, weights } = await readModel(await b.save());
+    weights.parameters[0] = NaN;
+    const broken = { path: 'b/model.safetensors', source: await writeModel(description, weights) };
+    using partly = await Ensemble.open([files[0]!, broken], { device });
+    await expect(partly.predict(image)).rejects.toThrow(
+      /^b\/model\.safetensors: tensor encoder\.0\.conv1\.weight holds NaN/,
+    );
   });
 
   test('labels come plane by plane and are those of all logits there at once, to the bit', async () => {

@@ -6,7 +6,7 @@ import { assertOptions } from '../../options.ts';
 import { text, withParts } from '../../schema.ts';
 import { writeModel } from '../../weights/model-file.ts';
 import { weightsOf } from '../mapping.ts';
-import type { NnunetModel } from './folder.ts';
+import type { NnunetFold, NnunetModel } from './folder.ts';
 import { descriptionOf } from './rules.ts';
 
 const entries = {
@@ -32,6 +32,7 @@ export async function convertNnunet(model: NnunetModel, fold?: string): Promise<
     throw new InvalidOption(
       `convertNnunet: fold is ${fold ?? 'not given'}; give one of those that the model was opened with: ${listed(names)}`,
     );
-  const weights = await weightsOf(model.config, found[0]!.weights);
+  const [{ weights: tensors, path }] = found as [NnunetFold];
+  const weights = await weightsOf(model.config, tensors, path);
   return writeModel(descriptionOf(model, model.origin), weights);
 }

@@ -30,6 +30,8 @@ export interface NnunetModel extends NnunetRules {
 export interface NnunetFold {
   /** A number, or `all`. */
   readonly name: string;
+  /** Of its checkpoint in the folder. */
+  readonly path: string;
   /** Under the names and with the shapes of this package; read from the file one by one when they are asked for. */
   readonly weights: ReadonlyMap<string, ReadableTensor>;
 }
@@ -145,6 +147,7 @@ async function openModel(
     ...(isThere && { previous: await openModel(all, before, { folds, checkpoint }, [...later, root]) }),
     folds: checkpoints.map(({ name, path, weights }) => ({
       name,
+      path,
       weights: toOurs(mapping, weights, parameters, { name: path, describedBy: 'plans.json' }),
     })),
   };

@@ -220,7 +220,7 @@ function foldNetworks({ plans, config, folds }: NnunetModel, network: OpenNetwor
     networkOn(network, size, result, async () => {
       if (written === fold) return;
       written = undefined;
-      await uploadWeights(network.state, fold.weights);
+      await uploadWeights(network.state, fold.weights, fold.path);
       written = fold;
     }),
   );
