@@ -6,6 +6,7 @@ import { sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Case } from '../data/case.ts';
 import { bothOfPair, platform, setPlatform, type Stored } from '../data/source.ts';
+import { aboutFile } from '../files/write.node.ts';
 import { version } from '../version.ts';
 
 /** Of everything that results may depend on besides the adapter. */
@@ -35,7 +36,9 @@ export const sha256 = (bytes: Uint8Array | string): string =>
 /** Piece by piece, however long the file is. */
 export async function sha256OfFile(path: string): Promise<string> {
   const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
+  await pipeline(createReadStream(path), hash).catch((error: NodeJS.ErrnoException) => {
+    throw aboutFile(error, path, 'read');
+  });
   return hash.digest('hex');
 }
 

@@ -1,7 +1,7 @@
 /** Bytes of a file read by range, so that no more of it is in memory than somebody wants. */
 import { InvalidModel, UNet3DError } from '../errors.ts';
 import { ByteStream } from './byte-stream.ts';
-import { openStored, sourceName, type Source } from './source.ts';
+import { messageOf, openStored, sourceName, type Source } from './source.ts';
 
 /** A file of which parts are read. */
 export interface ByteRanges {
@@ -21,7 +21,7 @@ const isRanges = (source: Source | ByteRanges): source is ByteRanges => 'read' i
 /**
  * The bytes of a source, as they are stored; ranges are given back. What has no ranges (URLs, pipes) is taken into memory.
  * @param name what messages call the file
- * @throws InvalidModel if there is no such file, or a folder; InvalidVolume and InvalidOption as `openStored`
+ * @throws InvalidModel if there is no such file, a folder, or what cannot be read to its end; InvalidVolume and InvalidOption as `openStored`
  */
 export async function openRanges(
   source: Source | ByteRanges,
@@ -40,7 +40,13 @@ export async function openRanges(
   const { size, pieces, isChanged } = stored;
   if (size === undefined) {
     const stream = new ByteStream(pieces());
-    const whole = await stream.take(Infinity);
+    const whole = await stream.take(Infinity).catch((cause: unknown) => {
+      if (cause instanceof UNet3DError) throw cause;
+      throw new InvalidModel(
+        `${name} cannot be read to its end (${messageOf(cause)}): see whether it is still there, and give it again`,
+        { cause },
+      );
+    });
     return openRanges(whole, name);
   }
   return {
@@ -65,9 +71,8 @@ export async function openRanges(
       } catch (cause) {
         if (cause instanceof UNet3DError) throw cause;
         // A browser's word for a File that was changed or moved since it was chosen.
-        const said = cause instanceof Error ? cause.message : String(cause);
         throw new InvalidModel(
-          `${name} cannot be read any more (${said}): has it been changed or moved? Give it again`,
+          `${name} cannot be read any more (${messageOf(cause)}): has it been changed or moved? Give it again`,
           { cause },
         );
       } finally {

@@ -133,7 +133,7 @@ export async function openSource(source: Source, remedy = 'check the path'): Pro
   });
   const magic = await bytes.peek(2);
   if (magic[0] !== 0x1f || magic[1] !== 0x8b) return bytes;
-  const ahead = await announced(stored).catch(async (error: unknown) => {
+  const ahead = await announced(stored, name).catch(async (error: unknown) => {
     await bytes.close();
     throw error;
   });
@@ -181,15 +181,16 @@ async function* unzipped(
   }
 }
 
-const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+/** What something that was thrown says. */
+export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 /**
  * Bytes that come out of gzip, as its last four announce, within what deflate can do. Not to be relied on: wrong
  * beyond 4 GiB, and for streams that are several in a row.
  */
-async function announced({ size, pieces }: Stored): Promise<number> {
+async function announced({ size, pieces }: Stored, name: string): Promise<number> {
   if (size === undefined || size < 18) return 0;
-  const end = new ByteStream(pieces(size - 4));
+  const end = new ByteStream(named(pieces(size - 4), name));
   const last = await end.take(4);
   await end.close();
   if (last.length < 4) return 0;

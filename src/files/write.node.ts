@@ -89,9 +89,13 @@ export async function replaceFile(
 }
 
 /** The error with the name of the file that was wanted, in place of the one under way or of none. */
-export function aboutFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
+export function aboutFile(
+  error: NodeJS.ErrnoException,
+  path: string,
+  what: 'read' | 'write' = 'write',
+): NodeJS.ErrnoException {
   if (error.syscall === 'mkdir') return error;
-  error.message = error.message.replace(/, \w+( '.*)?$/s, `, write '${path}'`);
+  error.message = error.message.replace(/, \w+( '.*)?$/s, `, ${what} '${path}'`);
   return Object.assign(error, { path });
 }
 

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { openRanges } from '../../src/data/byte-ranges.ts';
 import { readNifti } from '../../src/data/nifti.ts';
 import { nodePlatform } from '../../src/data/source.node.ts';
 import { openSource, platform, readText, setPlatform, type Source } from '../../src/data/source.ts';
-import { InvalidVolume } from '../../src/errors.ts';
+import { InvalidModel, InvalidVolume } from '../../src/errors.ts';
 import { make } from '../support/nifti.ts';
 
 const content = Uint8Array.from({ length: 100_000 }, (_, i) => (i * i) % 253);
@@ -152,6 +153,26 @@ test('of a file of 3 GiB only what its header says is read, and no file stays op
   expect(after.open).toBe(before.open);
 });
 
+test('a file that cannot be read on is named, also where its end is looked at first', async () => {
+  const failsFrom = (place: number) => ({
+    ...nodePlatform,
+    openFile: () =>
+      Promise.resolve({
+        size: zipped.length,
+        async *pieces(from = 0) {
+          yield await Promise.resolve(zipped.subarray(from, place));
+          throw new Error('EIO: i/o error, read');
+        },
+      }),
+  });
+  for (const place of [0, 100]) {
+    setPlatform(failsFrom(place));
+    await expect(readSource('scan.nii.gz')).rejects.toThrow(
+      new InvalidVolume('scan.nii.gz cannot be read: EIO: i/o error, read.'),
+    );
+  }
+});
+
 test('a browser says that it has no paths', async () => {
   setPlatform(undefined);
   await expect(readSource('a.nii')).rejects.toThrow(/a\.nii.*give a File/);
@@ -159,6 +180,11 @@ test('a browser says that it has no paths', async () => {
 
 test('URLs: what the server sends, or what it answers instead', async () => {
   const server = createServer((request, response) => {
+    if (request.url === '/broken') {
+      response.setHeader('content-length', zipped.length);
+      response.write(zipped.subarray(0, 100), () => response.destroy());
+      return;
+    }
     response.statusCode = request.url === '/a.nii.gz' ? 200 : 404;
     response.end(zipped);
   });
@@ -167,6 +193,9 @@ test('URLs: what the server sends, or what it answers instead', async () => {
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   expect(Buffer.from(await readSource(new URL('/a.nii.gz', base))).equals(content)).toBe(true);
   await expect(readSource(new URL('/b.nii.gz', base))).rejects.toThrow(/b\.nii\.gz answers 404/);
+  const broken = openRanges(new URL('/broken', base));
+  await expect(broken).rejects.toThrow(InvalidModel);
+  await expect(broken).rejects.toThrow(/\/broken cannot be read to its end \(/);
   await new Promise((resolve) => server.close(resolve));
   await expect(readSource(new URL('/a.nii.gz', base))).rejects.toThrow(/cannot be fetched/);
 });

@@ -1,10 +1,10 @@
 /** Files written whole, folders, locks, and what tells one file from another. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, utimesSync } from 'node:fs';
-import { link, mkdir, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { UNet3DError } from '../../src/errors.ts';
 import { assertUnlocked, FolderLock } from '../../src/files/lock.node.ts';
 import { formatProcess, isRunning, parseProcess, thisProcess } from '../../src/files/process.node.ts';
@@ -89,6 +89,11 @@ describe('reading', () => {
     await expect(readIfThere(folder)).rejects.toThrow(UNet3DError);
     await symlink('nowhere', join(folder, 'link'));
     expect(await readIfThere(join(folder, 'link'))).toBeUndefined();
+    await using handle = await open(path);
+    const read = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'read');
+    onTestFinished(() => read.mockRestore());
+    read.mockRejectedValueOnce(new Error('EIO: i/o error, read'));
+    await expect(readIfThere(path)).rejects.toThrow(`EIO: i/o error, read '${path}'`);
   });
 
   test.skipIf(process.platform === 'win32')('a pipe that nobody writes to is not waited for', async () => {
