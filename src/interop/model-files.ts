@@ -73,12 +73,15 @@ export async function filesInZip(source: Source, name = sourceName(source)): Pro
   if (kind === 'pointer') throw refused(otherKinds.pointer);
   if (kind !== 'zip')
     throw refused('it is no zip archive; give the folder of a model, or its files in a zip archive');
-  const entries = (await zipEntries(file, damaged)).filter(({ isDirectory }) => !isDirectory);
+  // Some programs of Windows write backslashes between folders.
+  const entries = (await zipEntries(file, damaged))
+    .map((entry) => Object.assign(entry, { name: entry.name.replaceAll('\\', '/') }))
+    .filter(({ name: path, size, isDirectory }) => !isDirectory && !(size === 0 && path.endsWith('/')));
   const seen = new Set<string>();
   let packed = 0;
   for (const { name: path, size, compressedSize } of entries) {
     const shown = JSON.stringify(path.slice(0, 100));
-    if (/^\/|^[a-z]:|\\|\0/i.test(path) || path.split('/').some((part) => part === '..' || part === '.'))
+    if (/^\/|^[a-z]:|\0/i.test(path) || path.split('/').some((part) => part === '..' || part === '.'))
       throw refused(`it holds ${shown}, which leads out of its folder; take another copy of the file`);
     if (seen.has(path)) throw refused(`it holds ${shown} twice; take another copy of the file`);
     seen.add(path);

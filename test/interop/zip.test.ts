@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
-import { filesInZip } from '../../src/interop/model-files.ts';
+import { bytesOf, filesInZip } from '../../src/interop/model-files.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
 import { zipOf, type ZipPart } from '../support/zip.ts';
 
@@ -43,12 +43,34 @@ test('entries, stored or deflated', async () => {
     expect(new Uint8Array(await ((await file.open()) as Blob).arrayBuffer())).toEqual(content);
 });
 
+test('backslashes between folders, as some programs of Windows write them', async () => {
+  const content = bytes(10, 3);
+  const archive = await zipOf([
+    { path: 'a\\fold_0\\', content: bytes(0) },
+    { path: 'a\\fold_0\\one', content },
+    { path: 'a\\.hidden', content },
+  ]);
+  const files = await filesInZip(archive);
+  expect(files.map(({ path }) => path)).toEqual(['a/fold_0/one']);
+  expect(await bytesOf(files[0]!)).toEqual(content);
+});
+
 const one: ZipPart = { path: 'a', content: bytes(10) };
 test.each<[string, readonly ZipPart[], RegExp]>([
   [
     'a way up',
     [{ ...one, path: 'a/../../b' }],
     /no archive of a model: it holds "a\/\.\.\/\.\.\/b", which leads/,
+  ],
+  ['a way up by backslashes', [{ ...one, path: 'a\\..\\..\\b' }], /which leads out of its folder/],
+  ['a share', [{ ...one, path: '\\\\host\\a' }], /which leads out of its folder/],
+  [
+    'a name twice, once by backslashes',
+    [
+      { ...one, path: 'b/a' },
+      { ...one, path: 'b\\a' },
+    ],
+    /"b\/a" twice/,
   ],
   ['a path of the machine', [{ ...one, path: '/etc/a' }], /relative|leads out of its folder|absolute/],
   ['a name twice', [one, one], /holds "a" twice/],
