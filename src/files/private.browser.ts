@@ -57,16 +57,19 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
     last = done.catch(() => undefined);
     return done;
   };
+  const load = async (name: string) => {
+    const file = await fileOf(directory, name);
+    return file && new Uint8Array(await file.arrayBuffer());
+  };
   const files: FileStore = {
     save: (name, bytes) =>
       inTurn(async () => {
-        await keepPrevious(directory, name);
-        await replaceFile(directory, name, bytes);
+        const before = await load(name);
+        await replaceNewest(directory, name, bytes);
+        // Only now: were the newest damaged, nothing else but the previous one would be whole.
+        if (before) await replaceFile(directory, previousName(name), before).catch(ignoreFull);
       }),
-    async load(name) {
-      const file = await fileOf(directory, name);
-      return file && new Uint8Array(await file.arrayBuffer());
-    },
+    load,
   };
   const lockName = `unet3d-gpu ${folder}`;
   return {
@@ -95,16 +98,21 @@ async function fileOf(directory: FileSystemDirectoryHandle, name: string): Promi
   return file && file.size > 0 ? file : undefined;
 }
 
-/** Copies a file that is to be replaced, for the case that the new one turns out to be damaged, where there is space. */
-async function keepPrevious(directory: FileSystemDirectoryHandle, name: string): Promise<void> {
-  const file = await fileOf(directory, name);
-  if (!file) return;
-  const previous = previousName(name);
+/** Replaces a file; the one before it makes room where, by the browser's count, that is enough. */
+async function replaceNewest(
+  directory: FileSystemDirectoryHandle,
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
   try {
-    await replaceFile(directory, previous, new Uint8Array(await file.arrayBuffer()));
+    await replaceFile(directory, name, bytes);
   } catch (error) {
     if (!(error instanceof QuotaExceeded)) throw error;
-    await directory.removeEntry(previous).catch(ignoreMissing);
+    const missing = bytes.length - error.available;
+    const previous = await fileOf(directory, previousName(name));
+    if (!previous || !(missing > 0 && missing <= previous.size)) throw error;
+    await directory.removeEntry(previousName(name));
+    await replaceFile(directory, name, bytes);
   }
 }
 
@@ -157,6 +165,10 @@ async function replaceFile(
       left,
     );
   }
+}
+
+function ignoreFull(error: unknown): void {
+  if (!(error instanceof QuotaExceeded)) throw error;
 }
 
 function ignoreMissing(error: unknown): undefined {

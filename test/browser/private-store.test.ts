@@ -49,6 +49,27 @@ test('a full disk is an error of its own, and the file before it stands', async 
   expect(await store.load('new')).toBeUndefined();
 });
 
+test('where there is no room for a new file, the one before stays, as the newest may be damaged', async () => {
+  const store = await privateStore('test damaged');
+  const [first, second] = [new Uint8Array(100).fill(1), new Uint8Array(100).fill(2)];
+  await store.save('checkpoint', first);
+  await store.save('checkpoint', second);
+  const write = vi.spyOn(FileSystemWritableFileStream.prototype, 'write');
+  const full = new DOMException('full', 'QuotaExceededError');
+  write.mockRejectedValue(full);
+  await expect(store.save('checkpoint', new Uint8Array(150))).rejects.toBeInstanceOf(QuotaExceeded);
+  expect(await store.load(previousName('checkpoint'))).toEqual(first);
+  expect(await store.load('checkpoint')).toEqual(second);
+  // It goes where that makes room.
+  write.mockRestore();
+  vi.spyOn(navigator.storage, 'estimate').mockResolvedValue({ quota: 260, usage: 200 });
+  vi.spyOn(FileSystemWritableFileStream.prototype, 'write').mockRejectedValueOnce(full);
+  const third = new Uint8Array(150).fill(3);
+  await store.save('checkpoint', third);
+  expect(await store.load('checkpoint')).toEqual(third);
+  expect(await store.load(previousName('checkpoint'))).toEqual(second);
+});
+
 test('without best weights in a checkpoint there is no best model', async () => {
   const tensors = new Map([['head.weight', { shape: [1], data: new Float32Array(1) }]]);
   const file = writeSafetensors({ tensors, metadata: {} });
