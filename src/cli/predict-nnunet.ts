@@ -94,14 +94,19 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
               {
                 step,
                 folds: stage.folds.length,
+                probabilities: stage === model && output === 'probabilities',
               },
             ),
           );
           const most = (a: SegmentationPlan, b: SegmentationPlan) => (b.peakBytes > a.peakBytes ? b : a);
-          const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes } = plans.reduce(most);
+          const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes, probabilityBytes } =
+            plans.reduce(most);
           const text =
             `${formatBytes(imageBytes)} while the image is prepared, then ${formatBytes(inputBytes)} for it, ` +
-            `${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels`;
+            `${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels` +
+            (probabilityBytes > 0
+              ? `; ${formatBytes(probabilityBytes)} for probabilities, and twice as much again while they are written`
+              : '');
           return { bytes: peakBytes, text };
         },
         predict: (images, more) =>

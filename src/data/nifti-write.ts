@@ -1,6 +1,7 @@
 /** Writes volumes as single-file NIfTI, little-endian: on the grid of the file they came from, to the last bit. */
 import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
+import { arrayFor, type VoxelArray } from './allocation.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { affine, flag, numbers, oneOf, openObject, wholeNumber } from '../schema.ts';
 import { headerAffine, millimetresPerUnit, qformOf, type Placement } from './nifti-affine.ts';
@@ -55,7 +56,7 @@ const writable = openObject({
 
 /**
  * A volume as the bytes of a .nii.gz (or .nii) file.
- * @throws InvalidOption if data, shape and affine do not fit together, or a value is outside the datatype
+ * @throws InvalidOption if data, shape and affine do not fit together, or a value is outside the datatype; OutOfMemory
  * @example
  * ```js
  * const bytes = await writeNifti({ data: new Float32Array(24), shape: [4, 3, 2], affine });
@@ -73,11 +74,11 @@ export async function writeNifti(
     throw new InvalidOption(
       `writeNifti: data has ${data.length} values; give the ${count} of ${shape.join(' x ')} voxels`,
     );
-  const voxels = encode(data, options.datatype ?? defaultType(data));
-  const header = headerBytes(volume, voxels.code, voxels.bytes.length / count);
-  const file = new Uint8Array(header.length + voxels.bytes.length);
+  const type = options.datatype ?? defaultType(data);
+  const { code, array } = types[type];
+  const header = headerBytes(volume, code, array.BYTES_PER_ELEMENT);
+  const file = encode(data, type, header.length, `the volume of ${shape.join(' x ')}`);
   file.set(header);
-  file.set(voxels.bytes, header.length);
   return (options.gzip ?? true) ? platform().gzip(file) : file;
 }
 
@@ -87,10 +88,17 @@ function defaultType(data: ArrayLike<number>): keyof typeof types {
   return data instanceof Int16Array ? 'int16' : 'float32';
 }
 
-/** Voxels as little-endian bytes. */
-function encode(data: ArrayLike<number>, type: keyof typeof types): { code: number; bytes: Uint8Array } {
-  const { code, array, low, high } = types[type];
-  const values = new array(data.length);
+/** A file with the voxels as little-endian bytes behind its first ones, a multiple of a voxel's. */
+function encode(
+  data: ArrayLike<number>,
+  type: keyof typeof types,
+  before: number,
+  name: string,
+): Uint8Array<ArrayBuffer> {
+  const { array, low, high } = types[type];
+  const width = array.BYTES_PER_ELEMENT;
+  const file = arrayFor<VoxelArray>(array, before / width + data.length, name);
+  const values = file.subarray(before / width);
   if (type === 'float32') values.set(data);
   else
     for (let i = 0; i < data.length; i++) {
@@ -101,11 +109,10 @@ function encode(data: ArrayLike<number>, type: keyof typeof types): { code: numb
         );
       values[i] = value;
     }
-  const bytes = new Uint8Array(values.buffer);
-  const width = values.BYTES_PER_ELEMENT;
+  const bytes = new Uint8Array(file.buffer as ArrayBuffer);
   if (width > 1 && new Uint8Array(new Uint16Array([1]).buffer)[0] !== 1)
     for (let at = 0; at < bytes.length; at += width) bytes.subarray(at, at + width).reverse();
-  return { code, bytes };
+  return bytes;
 }
 
 /** Where the voxels lie, as the source's header says it if the affine is still that header's. */

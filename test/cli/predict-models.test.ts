@@ -89,6 +89,10 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
       /^big\.nii takes 1\.02 GiB at most beside the GPU: 1\.02 GiB while the image is prepared, then 520 MiB for it, \S+ MiB for logits and 130 MiB for labels\.$/m,
     );
     expect(err.indexOf('error:')).toBeGreaterThan(err.indexOf('big.nii takes'));
+    const more = await cli([...command, '--output', 'probabilities']);
+    expect(more.err).toMatch(
+      /and 130 MiB for labels; \S+ GiB for probabilities, and twice as much again while they are written\.$/m,
+    );
     expect(exitCode).toBe(1);
   });
 

@@ -6,7 +6,7 @@ import { statistics } from '../../src/data/statistics.ts';
 import { random } from '../../src/data/random.ts';
 import { fromCanonical, orientation, toCanonical } from '../../src/data/volume.ts';
 import { wasm } from '../../src/data/wasm.ts';
-import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
+import { InvalidOption, InvalidVolume, OutOfMemory } from '../../src/errors.ts';
 import '../support/files.ts';
 import { gzip, joined, make, type Made } from '../support/nifti.ts';
 
@@ -490,6 +490,14 @@ describe('writing', () => {
     const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
     const bytes = await writeNifti({ data: new Uint8Array(40000).fill(3), shape: [40000, 1, 1], affine });
     expect(await readNifti(bytes)).toMatchObject({ shape: [40000, 1, 1], affine, header: { version: 2 } });
+  });
+
+  test('a file that there is no memory for is told by its voxels', async () => {
+    const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    const shape = [2 ** 20, 2 ** 20, 2 ** 20];
+    const written = writeNifti({ data: { length: 2 ** 60 }, shape, affine });
+    await expect(written).rejects.toThrow(OutOfMemory);
+    await expect(written).rejects.toThrow(/^the volume of 1048576 x 1048576 x 1048576 has/);
   });
 
   test('values outside the datatype, and arrays that do not fit, are refused', async () => {

@@ -257,7 +257,9 @@ async function predict(
         const isOfVolume = ofVolume.some((kind) => error instanceof kind);
         if (!isOfVolume) throw error;
         failed.push(job.name);
-        const { message } = failureOf(error);
+        // Too little memory does not tell for what.
+        const { message: said } = failureOf(error);
+        const message = said.includes(name) ? said : `${name}: ${said}`;
         if (options.json) io.out(toJson({ input: files, error: message }));
         io.err(`error: ${message}`);
       }

@@ -1,5 +1,6 @@
 /** A bundle of MONAI on a GPU. */
 import * as v from 'valibot';
+import { arrayFor } from '../../data/allocation.ts';
 import type { FileEntry } from '../../data/case.ts';
 import { requireFinite, requireOneGrid } from '../../data/prepare-checks.ts';
 import { affineAsWritten } from '../../data/nifti-affine.ts';
@@ -176,7 +177,8 @@ async function readImage(
   volumes.forEach((volume, index) => requireFinite(names[index]!, volume));
   requireOneGrid({ id: names[0]!, images: volumes, files: { images: names } });
   if (volumes.length === 1) return { data: first.data, first };
-  const data = new Float32Array(volumes.reduce((sum, volume) => sum + volume.data.length, 0));
+  const count = volumes.reduce((sum, volume) => sum + volume.data.length, 0);
+  const data = arrayFor(Float32Array, count, `the image of ${names.join(', ')}`);
   let at = 0;
   for (const volume of volumes) {
     data.set(volume.data, at);

@@ -166,7 +166,11 @@ function resampledNearest(
     ),
   ) as [Int32Array, Int32Array, Int32Array];
   const volumes = data.length / voxelsOf(from);
-  const result = new Float32Array(volumes * voxelsOf(to));
+  const result = arrayFor(
+    Float32Array,
+    volumes * voxelsOf(to),
+    `the stack of ${volumes} volumes at ${to.join(' x ')} voxels`,
+  );
   let at = 0;
   for (let volume = 0; volume < volumes; volume++)
     for (const z of zs)

@@ -122,7 +122,8 @@ function moved(data: Float32Array, from: Size3, to: Size3, by: readonly number[]
   const clamped = (at: number, axis: 0 | 1 | 2): number =>
     Math.min(from[axis] - 1, Math.max(0, at - by[axis]!));
   const volumes = data.length / (x * y * z);
-  const result = new Float32Array(volumes * to[0] * to[1] * to[2]);
+  const count = volumes * to[0] * to[1] * to[2];
+  const result = arrayFor(Float32Array, count, `the stack of ${volumes} volumes at ${to.join(' x ')} voxels`);
   let at = 0;
   for (let volume = 0; volume < volumes; volume++)
     for (let k = 0; k < to[2]; k++)

@@ -10,6 +10,7 @@ import {
   InvalidOption,
   InvalidVolume,
   NotFinite,
+  OutOfMemory,
 } from '../../../src/errors.ts';
 import { gridAsRead, nnunetImage, readImage } from '../../../src/interop/nnunet/pipeline/image.ts';
 import { linearHead } from '../../../src/interop/nnunet/pipeline/head.ts';
@@ -20,7 +21,7 @@ import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts'
 import { apartAxis, resampleLabels } from '../../../src/data/spline.ts';
 import { PlaneReducer, type ResultPlane } from '../../../src/interop/nnunet/pipeline/labels-of-planes.ts';
 import { byMost, sizeAt, splineOf } from '../../../src/interop/nnunet/pipeline/resampling.ts';
-import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
+import { labelsOfPlanes, segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
 import type {
   NnunetLabelResampling,
@@ -585,5 +586,27 @@ describe('what a segmentation takes', () => {
       step,
     });
     expect([longer.logitBytes, longer.windows > 5 * plan.windows]).toEqual([plan.logitBytes, true]);
+    // Probabilities are there as they are made, in their file and in its gzip.
+    const stack = 118 * 4 * 512 * 512 * 600;
+    const asked = planSegmentation({ plans, labels }, image, features, { step, probabilities: true });
+    expect(asked.probabilityBytes / stack).toBeCloseTo(1, 2);
+    expect(asked.peakBytes / stack).toBeCloseTo(3, 1);
+    expect([asked.labelBytes, asked.logitBytes]).toEqual([plan.labelBytes, plan.logitBytes]);
+  });
+
+  test('where that cannot be had, the image is named', async () => {
+    const image = await readImage([await file([1, 2], [2, 1, 1])], plans);
+    const input = { size: [2, 1, 1], box: { start: [0, 0, 0], size: [2, 1, 1] } } as const;
+    const segment = (shape: Size3, many: number) => {
+      const given = { ...image, name: 'scan.nii', origin: { ...image.origin, shape } };
+      const model = { plans, labels: { ...labels, heads: new Array(many).fill(heads[1]!) as typeof heads } };
+      return labelsOfPlanes(model, given, input, [], true);
+    };
+    const wide = segment([2 ** 20, 2 ** 20, 2 ** 20], 2);
+    await expect(wide).rejects.toThrow(OutOfMemory);
+    await expect(wide).rejects.toThrow(/^scan\.nii, segmented, has 115292150460684\d+ voxels/);
+    const many = segment([2 ** 17, 2 ** 8, 1], 2 ** 20);
+    await expect(many).rejects.toThrow(OutOfMemory);
+    await expect(many).rejects.toThrow(/^the stack of 1048576 probabilities of scan\.nii has/);
   });
 });

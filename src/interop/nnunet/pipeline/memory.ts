@@ -86,6 +86,8 @@ export interface SegmentationPlan {
   /** Of a part of a window's results on their way from the GPU. */
   readonly readBytes: number;
   readonly labelBytes: number;
+  /** Of probabilities, where they are asked for, with those of a plane on their way. */
+  readonly probabilityBytes: number;
   /** What is there at one time. */
   readonly peakBytes: number;
 }
@@ -102,10 +104,12 @@ export function planSegmentation(
     step,
     folds = 1,
     logitBytes: most = defaultLogitBytes,
+    probabilities = false,
   }: {
     readonly step?: number | undefined;
     readonly folds?: number | undefined;
     readonly logitBytes?: number | undefined;
+    readonly probabilities?: boolean | undefined;
   } = {},
 ): SegmentationPlan {
   const { spacing, patch, resampling, normalization, previousStage } = plans.configuration;
@@ -135,6 +139,10 @@ export function planSegmentation(
   const preparingEarlier = earlier && (isSame ? 0 : 2 * seen) + inputBytes;
   const imageBytes = earlier + Math.max(cropping, earlier + Math.max(preparing, preparingEarlier));
   const labelBytes = voxels * (labelsAreBytes(labels) ? 1 : 2);
+  const probabilityBytes = probabilities ? 4 * heads * (voxels + 2 * from[0] * from[1]) : 0;
+  const segmenting = earlier + inputBytes + labelBytes + probabilityBytes;
+  // Written, they are there in a file, too, before and behind gzip.
+  const writing = labelBytes + 3 * probabilityBytes;
   // What is read, as it was stored and in order, and the window itself.
   const readBytes = 2 * readAtMost(window, channels) + 8 * inputs * voxelsOf(window);
   return {
@@ -145,6 +153,7 @@ export function planSegmentation(
     logitBytes: logits.bytes,
     readBytes,
     labelBytes,
-    peakBytes: Math.max(imageBytes, earlier + inputBytes + labelBytes + logits.bytes + readBytes),
+    probabilityBytes,
+    peakBytes: Math.max(imageBytes, segmenting + logits.bytes + readBytes, writing),
   };
 }

@@ -1,4 +1,5 @@
 /** Segments images as nnU-Net does, from the image to labels on its own grid. */
+import { arrayFor } from '../../../data/allocation.ts';
 import type { SplineOptions } from '../../../data/spline.ts';
 import { spacingOf } from '../../../data/volume.ts';
 import { InvalidModel, InvalidOption } from '../../../errors.ts';
@@ -91,7 +92,7 @@ export async function segmentAsNnunet(
     { window, step: options.step, heads: labels.heads.length, channels, parts },
     logitBytes,
   );
-  const result = new Placement(image.origin, input.box, labels, probabilities);
+  const result = new Placement(image, input.box, labels, probabilities);
   const total = windows * networks.length;
   let before = 0;
   for (const strip of strips) {
@@ -130,7 +131,7 @@ export async function labelsOfPlanes(
 ): Promise<NnunetSegmentation> {
   const { size, box } = input;
   const how = wayBack(model.plans, image, input);
-  const result = new Placement(image.origin, box, model.labels, probabilities);
+  const result = new Placement(image, box, model.labels, probabilities);
   await result.fill(
     new PlaneReducer(size, box.size, model.labels, { how, keepLogits: probabilities }),
     planes,
@@ -159,16 +160,26 @@ class Placement {
   readonly #labels: Uint8Array | Uint16Array;
   readonly #probabilities: Float32Array | undefined;
 
+  readonly origin: ImageOrigin;
+
+  /** @throws OutOfMemory */
   constructor(
-    readonly origin: ImageOrigin,
+    { origin, name }: Pick<NnunetImage, 'origin' | 'name'>,
     readonly box: NnunetInput['box'],
     readonly rules: SegmentationRules['labels'],
     probabilities: boolean,
   ) {
+    this.origin = origin;
     const voxels = voxelsOf(origin.shape);
-    this.#labels = labelsAreBytes(rules) ? new Uint8Array(voxels) : new Uint16Array(voxels);
+    const kind = labelsAreBytes(rules) ? Uint8Array : Uint16Array;
+    this.#labels = arrayFor<Uint8Array | Uint16Array>(kind, voxels, `${name}, segmented,`);
     if (!probabilities) return;
-    this.#probabilities = new Float32Array(voxels * rules.heads.length);
+    const heads = rules.heads.length;
+    this.#probabilities = arrayFor(
+      Float32Array,
+      voxels * heads,
+      `the stack of ${heads} probabilities of ${name}`,
+    );
     // Around the box there is background.
     if (!rules.regions) this.#probabilities.fill(1, 0, voxels);
   }
