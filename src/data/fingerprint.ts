@@ -71,8 +71,9 @@ export function percentile(values: readonly number[], percent: number): number {
 
 const product = ([x, y, z]: Size3): number => x * y * z;
 
-/** The summary of some cases (at least one). */
-export function fingerprint(cases: readonly CaseFacts[]): Fingerprint {
+/** The summary of some cases (at least one); the same to the last bit in whatever order they are given. */
+export function fingerprint(given: readonly CaseFacts[]): Fingerprint {
+  const cases = [...given].sort((a, b) => (a.id < b.id ? -1 : 1));
   type Of = (item: CaseFacts) => Size3;
   const per = (of: Of, reduce: (values: number[]) => number): Size3 =>
     [0, 1, 2].map((axis) => reduce(cases.map((item) => of(item)[axis]!))) as unknown as Size3;

@@ -88,6 +88,25 @@ test('the summary of two cases', () => {
   });
 });
 
+test('the order of cases, which differs from fold to fold, changes no bit', () => {
+  const cases = Array.from({ length: 5 }, (_, i): CaseFacts => {
+    const values = Float32Array.from({ length: foregroundSamples }, (_, at) => 1e4 * i + Math.sqrt(at + i));
+    return {
+      id: `case ${i}`,
+      subject: `s${i}`,
+      shape: [4, 4, 4],
+      cropped: [4, 4, 4],
+      spacing: [1, 1, 1 + i],
+      orientation: i % 2 === 0 ? 'RAS' : 'LPS',
+      intensities: [intensityFacts(values.subarray(0, 64), [4, 4, 4])],
+      foreground: [values],
+      hash: '',
+    };
+  });
+  const turned = [3, 1, 4, 0, 2].map((i) => cases[i]!);
+  expect(JSON.stringify(fingerprint(turned))).toBe(JSON.stringify(fingerprint(cases)));
+});
+
 test('of cases with different numbers of channels, those that all have are summed up', () => {
   const facts = (id: string, channels: readonly number[], foreground?: Float32Array[]): CaseFacts => ({
     ...{ id, subject: id, shape: [2, 1, 1], cropped: [2, 1, 1], spacing: [1, 1, 1], orientation: 'RAS' },
