@@ -20,6 +20,7 @@ import { listed, some } from '../listed.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { openModel, type ModelDescription } from '../weights/model-file.ts';
+import { partsOnDisk } from './found-model.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf } from './network-options.ts';
 import { openModelFile, othersFiles, refuseConfiguration } from './predict-models.ts';
@@ -101,6 +102,12 @@ async function filesOf(path: string) {
     throw error instanceof InvalidDataset ? new InvalidModel(error.message, { cause: error }) : error;
   });
   return { file, others };
+}
+
+/** Files of a model that no result may replace: of a folder those that may be parts of it. @throws as `openInit` */
+export async function initFiles(path: string): Promise<readonly string[]> {
+  const { file, others } = await filesOf(path);
+  return others ? partsOnDisk(others, (part) => /\.(json|safetensors|pth?|ckpt)$/i.test(part.path)) : [file];
 }
 
 const trainingCases = (split: string): readonly string[] | undefined => {

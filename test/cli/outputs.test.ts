@@ -89,6 +89,13 @@ describe('an input under another name', () => {
     await symlink(join(run, 'model.safetensors'), at('model.svg'));
     const ofModel = ['--model', join(run, 'model.safetensors'), '--shape', '16,16,8'];
     expectRefusal(await cli(['plan', ...ofModel, '--picture', at('model.svg')]), overwrite);
+    const folder = ['plan', '--model', run, '--shape', '16,16,8'];
+    expectRefusal(await cli([...folder, '--picture', join(run, 'model.safetensors')]), overwrite);
+    const table = at('subjects.csv');
+    const withTable = ['evaluate', labels(), labels(), '--subjects', table];
+    for (const option of ['--csv', '--out'])
+      expectRefusal(await cli([...withTable, option, table]), overwrite);
+    expect(await readFile(table, 'utf8')).toBe('case,subject\n');
     const described = at('dataset.json');
     await writeFile(
       described,

@@ -140,7 +140,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     ],
     [
       ...[...sets.flat(), ...truths].map(({ source }) => source),
-      ...(described === undefined ? [] : [described]),
+      ...[described, options.subjects].filter((path) => path !== undefined),
     ],
   );
   const names = description?.labels ?? options.names;

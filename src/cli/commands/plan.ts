@@ -28,7 +28,7 @@ import {
   openFromArguments,
   type DatasetArguments,
 } from '../dataset-options.ts';
-import { networkFrom, openInit, preparedAs, type InitModel } from '../init-model.ts';
+import { initFiles, networkFrom, openInit, preparedAs, type InitModel } from '../init-model.ts';
 import { outText, type Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import {
@@ -155,7 +155,7 @@ Examples:
           [{ option: '--picture', paths: [options.picture] }],
           [
             ...(dataset ? dataFiles(dataset, folder, options) : []),
-            ...(options.model === undefined ? [] : [options.model]),
+            ...(options.model === undefined ? [] : await initFiles(options.model)),
           ],
         );
       const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
