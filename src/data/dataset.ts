@@ -199,7 +199,7 @@ export async function openFiles(
   options: DatasetOptions,
   locate?: (path: string, description: Source) => Promise<Source | undefined>,
 ): Promise<Dataset> {
-  const entries = await fromDescription(withoutPredictions(tidy(files)), options);
+  const entries = withoutUncertainty(await fromDescription(withoutPredictions(tidy(files)), options));
   const described = entries.find(({ path }) => path === 'dataset.json');
   const bare = new Bare(options);
   if (described) {

@@ -649,6 +649,21 @@ describe('two folders', () => {
     expect(pair.cases.map(({ id }) => id)).toEqual(['a']);
   });
 
+  test('maps of uncertainty beside what they belong to are no labels', async () => {
+    const json = { channel_names: { 0: 'MR' }, labels: { background: 0, part: 1 }, file_ending: '.nii.gz' };
+    for (const [image, label, contents] of [
+      ['images/NAME', 'labels/NAME', {}],
+      ['NAME', 'NAME_seg', {}],
+      ['imagesTr/NAME_0000', 'labelsTr/NAME', { 'dataset.json': json }],
+    ] as const) {
+      const files = ['a', 'b'].flatMap((name) =>
+        [image, label, `${label}_uncertainty`].map((path) => `${path.replace('NAME', name)}.nii.gz`),
+      );
+      const { cases } = await openDataset(entries(files, contents));
+      expect(cases.map(({ id }) => id)).toEqual(['a', 'b']);
+    }
+  });
+
   // Layouts of public data sets, each as its download unpacks.
   const four = [0, 1, 2, 3];
   const each = (...paths: ((n: number) => string)[]) => four.flatMap((n) => paths.map((path) => path(n)));
