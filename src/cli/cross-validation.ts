@@ -196,7 +196,9 @@ function conclusions({
     `Mean foreground Dice by fold: ${byFold.map(({ fold, dice }) => `${fold}: ${digits(dice)}`).join(', ')}.`,
     kept.length > 0
       ? `Post-processing: ${listed(kept)} keep their largest component alone, by which their mean Dice rises; without it the mean foreground Dice is ${digits(before)}.`
-      : 'Post-processing: none, as no mean Dice rises with the largest component alone.',
+      : choice
+        ? 'Post-processing: none, as no mean Dice rises with the largest component alone.'
+        : 'Post-processing: none, as --no-postprocess asks.',
     byFold.length > 1
       ? `Predictions are the ensemble's, the mean of ${byFold.length} networks. Whether it is better than one of them cannot be seen on these cases, each of which is new to a single network ${init === undefined ? 'only' : 'at most'}: that takes cases that no fold has.`
       : `Predictions are those of fold ${byFold[0]!.fold} of ${folds}, the only one that is trained.`,

@@ -177,9 +177,14 @@ test('a fold goes on from the fold of its number in --init, and what that was tr
     expect(ran.exitCode, ran.err).toBe(0);
     return ran;
   };
-  expect((await train('base', ...tiny, '--folds', 'all')).out).toContain(
-    'by the network that has not seen it',
-  );
+  const { out } = await train('base', ...tiny, '--folds', 'all', '--no-postprocess');
+  expect(out).toContain('by the network that has not seen it');
+  const unasked = 'Post-processing: none, as --no-postprocess asks.';
+  const { notes } = JSON.parse(await readFile(join(base, 'ensemble.json'), 'utf8')) as { notes: string[] };
+  for (const told of [out, notes.join('\n'), await readFile(join(base, 'report.html'), 'utf8')]) {
+    expect(told).toContain(unasked);
+    expect(told).not.toContain('as no mean Dice rises');
+  }
 
   // One that has ended is concluded by a dry run no more.
   const { mtimeMs } = await stat(join(base, 'report.html'));
