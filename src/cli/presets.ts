@@ -88,11 +88,22 @@ export const plannedOptions: readonly string[] = [
   'preprocessing',
 ];
 
-/** The options with a preset's values for those that `isGiven` denies. */
-export function withPreset(options: TrainOptions, isGiven: (name: string) => boolean): TrainOptions {
-  const { preset } = options;
-  if (preset === undefined) return options;
-  const decided = plannerOf(preset) && options.init === undefined ? plannedOptions.find(isGiven) : undefined;
+/** The options with a preset's values for those that `isGiven` denies. @throws as `presetValues` */
+export const withPreset = (options: TrainOptions, isGiven: (name: string) => boolean): TrainOptions => ({
+  ...options,
+  ...presetValues(options, isGiven),
+});
+
+/**
+ * A preset's values for the options that `isGiven` denies.
+ * @throws InvalidOption for one that is given and that the preset decides from the data
+ */
+export function presetValues(
+  { preset, init }: Pick<TrainOptions, 'preset' | 'init'>,
+  isGiven: (name: string) => boolean,
+): Partial<TrainOptions> {
+  if (preset === undefined) return {};
+  const decided = plannerOf(preset) && init === undefined ? plannedOptions.find(isGiven) : undefined;
   if (decided !== undefined)
     throw new InvalidOption(
       `${flagOf(decided)} is decided from the data under --preset ${preset}: leave it out, or leave out the preset`,
@@ -100,5 +111,5 @@ export function withPreset(options: TrainOptions, isGiven: (name: string) => boo
   const values = Object.entries(presets[preset]).filter(
     ([name]) => !isGiven(name) && !(name === 'subjectPattern' && isGiven('subjects')),
   );
-  return { ...options, ...Object.fromEntries(values) };
+  return Object.fromEntries(values);
 }

@@ -8,7 +8,14 @@ import { openDatasetFolder } from '../../src/data/dataset.node.ts';
 import { nnunetPreprocessing } from '../../src/data/decide.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import type { Preprocessing } from '../../src/data/preprocessing.ts';
+import { defaultLimits } from '../../src/gpu/plan.ts';
 import { wholeConfig, type UNet3DConfig } from '../../src/model/config.ts';
+import { lossShape, nnunetLoss } from '../../src/model/losses.ts';
+import type { Planner } from '../../src/model/wish.ts';
+import type { Size3 } from '../../src/size.ts';
+import { augmentationMargin, nnunetAugmentation } from '../../src/train/augmentation.ts';
+import { fitStep } from '../../src/train/memory.ts';
+import { sgd } from '../../src/train/optimizers.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { cli, phantomDataset, temporaryFolder, type Triple } from './support.ts';
 
@@ -52,6 +59,29 @@ test('plan shows what the planner decides, and says so', async () => {
     batchSize: 4,
   });
 });
+
+test('plan shows the step of the recipe, to the byte', async () => {
+  const plan = async (...more: string[]) => {
+    const args = ['plan', data, '--preset', 'nnunet', '--features', '2,3', '--json', ...more];
+    const { out, err, exitCode } = await cli(args);
+    expect(exitCode, err).toBe(0);
+    return JSON.parse(out) as { config: UNet3DConfig; peakBytes: number; flops: number };
+  };
+  const { config, peakBytes, flops } = await plan();
+  const size = [24, 24, 24] as const;
+  const step = { config, size, batch: 2, precision: 'f32' } as const;
+  const planner = { limits: defaultLimits, loss: lossShape(nnunetLoss(6), 6), optimizer: sgd() };
+  const planned = (more: Partial<Planner>) =>
+    fitStep(step, { ...planner, ...more }, { budget: Infinity, allowed: [], remedy: '' }).planned.plan;
+  const margin = (patch: Size3) => augmentationMargin(nnunetAugmentation(), patch, size);
+  expect({ peakBytes, flops }).toEqual(pick(planned({ augment: true, margin })));
+  expect(pick(await plan('--augment', 'none'))).toEqual(pick(planned({})));
+  const refused = await cli(['plan', data, '--preset', 'nnunet', '--strides', '2']);
+  expect(refused.err).toMatch(/--strides is decided from the data under --preset nnunet/);
+  expect(refused.exitCode).toBe(2);
+});
+
+const pick = ({ peakBytes, flops }: { peakBytes: number; flops: number }) => ({ peakBytes, flops });
 
 const shared = '../shared/data/interop/plans/hippocampus';
 

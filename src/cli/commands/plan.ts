@@ -21,7 +21,6 @@ import { memoryPicture } from '../../report/report.node.ts';
 import { augmentationMargin } from '../../train/augmentation.ts';
 import { lossShape } from '../../model/losses.ts';
 import { fitStep } from '../../train/memory.ts';
-import { adam } from '../../train/optimizers.ts';
 import {
   addDatasetOptions,
   dataFiles,
@@ -42,7 +41,8 @@ import {
 import * as parse from '../parse.ts';
 import { configurationHelp } from '../predict-models.ts';
 import { nnunetPresets, planned, plannerOf } from '../planned.ts';
-import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
+import { presetValues } from '../presets.ts';
+import { augmentationNames, augmentationOf, lossOf, optimizerOf } from '../recipe.ts';
 import { flagOf, toJson } from '../text.ts';
 import { fingerprintOf } from '../training-data.ts';
 
@@ -54,7 +54,7 @@ interface Options extends DatasetArguments, NetworkOptions {
   readonly precision: Precision;
   readonly checkpointing?: boolean;
   readonly keepAll?: boolean;
-  readonly augment: (typeof augmentationNames)[number];
+  readonly augment?: (typeof augmentationNames)[number];
   readonly inference?: boolean;
   readonly memory?: number;
   readonly picture?: string;
@@ -76,7 +76,7 @@ export function planCommand(io: Io): Command {
     .addOption(
       new Option(
         '--preset <name>',
-        "of a data set: network, patch and batch as nnU-Net's planner decides, as train --preset takes them",
+        "of a data set: the step of train --preset, with network, patch and batch as nnU-Net's planner decides",
       ).choices(nnunetPresets),
     )
     .option(
@@ -105,7 +105,9 @@ export function planCommand(io: Io): Command {
       ]),
     )
     .addOption(
-      new Option('--augment <kind>', 'of batches, on the GPU').choices(augmentationNames).default('none'),
+      new Option('--augment <kind>', 'of batches, on the GPU; default: none, or as --preset trains').choices(
+        augmentationNames,
+      ),
     )
     .option('--inference', 'plan a prediction instead of a training step')
     .option(
@@ -197,14 +199,27 @@ Examples:
         maxBindingBytes: options.limitBinding,
         maxBufferBytes: options.limitBuffer ?? Infinity,
       };
-      const augmentation = augmentationOf(options.augment, allAxes);
+      const {
+        augment = 'none',
+        loss = 'dice-ce',
+        optimizer = 'adam',
+      } = {
+        ...options,
+        ...presetValues(options, isGiven),
+      };
+      const augmentation = augmentationOf(augment, allAxes);
       let planner: Planner = {
         limits,
         loss: lossShape(
-          lossOf('dice-ce', { ...config, regions: hasData ? regions : model?.description.regions }),
+          lossOf(loss, {
+            ...config,
+            regions: hasData ? regions : model?.description.regions,
+            batchDice: nnunet?.batchDice,
+            ignore: dataset?.ignoreLabel !== undefined,
+          }),
           config.classes,
         ),
-        optimizer: adam(),
+        optimizer: optimizerOf(optimizer),
         augment: augmentation !== undefined,
         keepAll: options.keepAll,
       };
