@@ -1,7 +1,7 @@
 /** What the command says and how it leaves when something goes wrong: one clear message, no stack trace. */
 import { constants } from 'node:os';
 import { CommanderError, InvalidArgumentError } from 'commander';
-import { Aborted, InvalidOption, UNet3DError } from '../errors.ts';
+import { Aborted, InvalidOption, InvalidVolume, UNet3DError } from '../errors.ts';
 import type { Io } from './io.ts';
 
 export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130, closedPipe: 141 } as const;
@@ -40,6 +40,16 @@ export class Resumable extends Aborted {
 
 /** A command that ran to its end, with a result that counts as a failure; its message has been printed. */
 export class Unsatisfactory extends Error {}
+
+/** What volumes of some files come to; the files are named where that is refused. @throws what `compute` does */
+export async function ofFiles<T>(files: readonly string[], compute: () => T | Promise<T>): Promise<T> {
+  try {
+    return await compute();
+  } catch (error) {
+    if (!(error instanceof InvalidVolume)) throw error;
+    throw new InvalidVolume(`${error.message} Files: ${files.join(', ')}.`, { cause: error });
+  }
+}
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof Unsatisfactory) return { message: error.message, exitCode: exitCodes.failure };

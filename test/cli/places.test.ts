@@ -172,3 +172,25 @@ test('predict refuses channels of two places, with both files and the distance',
   await expect(told).rejects.toThrow(/76\.0 mm apart/);
   for (const path of paths) await expect(told).rejects.toThrow(path);
 });
+
+test('evaluate and render refuse a map of another place, with both files and the distance', async () => {
+  const folder = await temporaryFolder();
+  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const paths = ['here.nii.gz', 'there.nii.gz'].map((name) => join(folder, name)) as [string, string];
+  for (const [index, path] of paths.entries())
+    await writeFile(
+      path,
+      await writeNifti({ data: new Uint8Array(27), shape: [3, 3, 3], affine: affine.with(7, 76 * index) }),
+    );
+  const picture = ['--out', join(folder, 'a.png')];
+  for (const args of [
+    ['evaluate', ...paths],
+    ['render', paths[0], '--labels', paths[1], ...picture],
+    ['render', paths[0], '--prediction', paths[1], ...picture],
+  ]) {
+    const { err, exitCode } = await cli(args);
+    expect(err).toMatch(/76\.0 mm apart/);
+    for (const path of paths) expect(err).toContain(path);
+    expect(exitCode).toBe(1);
+  }
+});

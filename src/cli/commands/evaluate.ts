@@ -28,7 +28,7 @@ import { writeFileAtomically } from '../../files/write.node.ts';
 import { className, digits } from '../../format.ts';
 import { listed } from '../../listed.ts';
 import { subjectPattern } from '../dataset-options.ts';
-import { fileMessage } from '../failure.ts';
+import { fileMessage, ofFiles } from '../failure.ts';
 import { outText, type Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import { postprocessingFor } from '../postprocessing-choice.ts';
@@ -186,10 +186,12 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     const a = await readNifti(truth);
     for (const [index, set] of pairs.entries()) {
       step(name, at * pairs.length + index, total);
-      const b = await readNifti(set[at]!.prediction);
+      const { prediction } = set[at]!;
+      const b = await readNifti(prediction);
       assertClasses(name, [a.data, b.data], options, names);
       const { tolerance, ignore } = options;
-      scored[index]!.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
+      const asked = { classes, tolerance, ignore, name };
+      scored[index]!.push(await ofFiles([prediction, truth], () => evaluated(a, b, asked, regions)));
     }
   }
   const [cases] = scored as [CaseMetrics[]];

@@ -6,6 +6,7 @@ import { pictureFormat, renderCase } from '../../report/render.ts';
 import { viewOf, type GridVolume, type Plane } from '../../report/view.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { InvalidOption } from '../../errors.ts';
+import { ofFiles } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
@@ -61,21 +62,20 @@ Examples:
         throw new InvalidOption(
           `--slice is ${slice}, but ${image} has ${slices} ${plane} slices: give one from 1 to ${slices}`,
         );
-      const picture = await renderCase(
-        {
-          name: basename(image),
-          image: volume,
-          ...(options.labels !== undefined && { truth: await channelOf(options.labels) }),
-          ...(options.prediction !== undefined && { prediction: await channelOf(options.prediction) }),
-        },
-        format,
-        {
+      const input = {
+        name: basename(image),
+        image: volume,
+        ...(options.labels !== undefined && { truth: await channelOf(options.labels) }),
+        ...(options.prediction !== undefined && { prediction: await channelOf(options.prediction) }),
+      };
+      const picture = await ofFiles(read, () =>
+        renderCase(input, format, {
           plane,
           ignore: options.ignore,
           ...(slice !== undefined && { slice: slice - 1 }),
           ...(options.names !== undefined && { labels: options.names }),
           ...(options.size !== undefined && { panel: options.size }),
-        },
+        }),
       );
       await writeFileAtomically(options.out, picture);
       io.out(options.out);
