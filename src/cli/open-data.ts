@@ -1,7 +1,7 @@
 /** A data set as a training opens it: split, read, and refused where something is wrong with it. */
 import type { Dataset } from '../data/dataset.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
-import type { Split } from '../data/split.ts';
+import { nothingToTrainOn, type Split } from '../data/split.ts';
 import { InvalidOption } from '../errors.ts';
 import {
   openFromArguments,
@@ -41,7 +41,8 @@ export interface OpenedData {
 }
 
 /**
- * Opens and splits a data set and prepares its cases: all that a training can refuse of the data. `check` foresees it.
+ * Opens and splits a data set and prepares its cases: all that a training can refuse of the data. `check` foresees it,
+ * but for annotation that is lost where a case is resampled.
  * @param look is shown the split before anything large is read
  * @throws InvalidDataset or InvalidVolume that names what is wrong; InvalidOption for a split without training cases
  */
@@ -58,8 +59,7 @@ export async function openData(
   io.err(
     `${dataset.name}: ${count('train')} cases to train on, ${count('validation')} to validate, ${count('test')} to test`,
   );
-  if (count('train') === 0)
-    throw new InvalidOption('the split leaves no case to train on: give the first share more than 0');
+  if (count('train') === 0) throw new InvalidOption(`the split leaves ${nothingToTrainOn}`);
   if (options.earlyStopping !== undefined && count('validation') === 0)
     throw new InvalidOption(
       `--early-stopping is ${options.earlyStopping}, but the split leaves no case to validate on: ` +

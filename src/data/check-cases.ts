@@ -8,7 +8,7 @@ import { median } from './fingerprint.ts';
 import { ignored } from './patches.ts';
 import { channelsText } from './prepare-checks.ts';
 import type { Problem, ProblemKind } from './problem.ts';
-import { partNames, unsplitCases, type Split, type SplitCase } from './split.ts';
+import { nothingToTrainOn, partNames, unsplitCases, type Split, type SplitCase } from './split.ts';
 import type { Size3 } from '../size.ts';
 
 /** Facts of a case, and what tells its label from others. */
@@ -108,6 +108,13 @@ async function compareImages(
     try {
       const split = await makeSplit(cases);
       for (const part of partNames) for (const id of split[part].cases) partOf.set(id, part);
+      if (split.train.cases.length === 0)
+        problems.push({
+          severity: 'error',
+          kind: 'subjects',
+          cases: [],
+          message: `The split leaves ${nothingToTrainOn}.`,
+        });
       const unsplit = unsplitCases(cases, split);
       if (unsplit !== undefined)
         problems.push({ severity: 'warning', kind: 'subjects', cases: [], message: unsplit });

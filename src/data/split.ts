@@ -112,6 +112,9 @@ function deal(subjects: readonly Subject[], shares: readonly number[], seed: num
   return result;
 }
 
+/** What a split leaves that no training begins with. */
+export const nothingToTrainOn = 'no case to train on: give the first share more than 0';
+
 const partOf = (subjects: readonly Subject[]): SplitPart => ({
   subjects: subjects.map(({ name }) => name).sort(),
   cases: subjects.flatMap(({ cases }) => cases).sort(),

@@ -425,6 +425,10 @@ test('with a split, what it refuses is an error, and copies that it keeps togeth
     found(await checkDataset(set([...sound, copy]), { split: () => split }));
   expect(await look(parts(['c0', 'c1', 'c3'], ['c2']))).toEqual([['warning', 'duplicate', 'c1,c3']]);
   expect(await look(parts(['c0', 'c1'], ['c2', 'c3']))).toEqual([['error', 'duplicate', 'c1,c3']]);
+  expect(await look(parts([], ['c0', 'c1', 'c2', 'c3']))).toEqual([
+    ['error', 'subjects', ''],
+    ['warning', 'duplicate', 'c1,c3'],
+  ]);
   const few = await checkDataset(set(sound.slice(0, 2)), { split: (cases) => splitCases(cases) });
   expect(found(few)).toEqual([['error', 'subjects', '']]);
 });
