@@ -30,7 +30,7 @@ import {
 } from './found-model.ts';
 
 /** Which options a kind of model takes; the others are of no use to it. */
-const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
+export const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
 const nnunet = [
   ...['folds', 'checkpoint', 'configuration', 'step', 'mirror'],
   ...['previousStage', 'pipeline', 'zoom'],

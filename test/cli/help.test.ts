@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createProgram } from '../../src/cli/program.ts';
 import * as parse from '../../src/cli/parse.ts';
 import { processIo } from '../../src/cli/io.ts';
+import { own } from '../../src/cli/predict-models.ts';
 import { cli } from './support.ts';
 
 const names = ['demo', 'train', 'predict', 'evaluate', 'split', 'check', 'plan', 'render', 'export', 'info'];
@@ -55,4 +56,11 @@ test('shares are given as fractions too', () => {
   expect(parse.share('.25')).toBe(0.25);
   for (const text of ['', '3/2', '1/0', '0/0', '-1', '1/3/4', 'half', '1..5'])
     expect(() => parse.share(text)).toThrow(/share from 0 to 1/);
+});
+
+test('predict marks the options that other models than its own refuse', () => {
+  const commands = createProgram(processIo(new AbortController().signal)).commands;
+  const { options } = commands.find((command) => command.name() === 'predict')!;
+  const marked = options.filter(({ description }) => description.startsWith('own models: '));
+  expect(marked.map((option) => option.attributeName()).sort()).toEqual([...own].sort());
 });

@@ -69,20 +69,29 @@ export function predictCommand(io: Io): Command {
     )
     .option(
       '--uncertainty',
-      'also write CASE_uncertainty.nii.gz, from 0 to 1 per voxel, and tell which cases to annotate next, and where',
+      'own models: also write CASE_uncertainty.nii.gz, from 0 to 1 per voxel, and tell which cases to annotate next, and where',
     )
-    .option('--overlap <share>', 'of neighbouring windows, for volumes that need several', parse.overlap, 0.5)
+    .option(
+      '--overlap <share>',
+      'own models: of neighbouring windows, for volumes that need several',
+      parse.overlap,
+      0.5,
+    )
     .option(
       '--window <x,y,z>',
-      'size of the windows; default: of the patches trained on, or as large as memory allows',
+      'own models: size of the windows; default: of the patches trained on, or as large as memory allows',
       parse.size,
     )
     .option(
       '--tta',
-      'mirror test-time augmentation: the mean probability over flips along the axes that training mirrored; of a model that does not say, all three, or y and z where names of classes tell left from right',
+      'own models: mirror test-time augmentation, the mean probability over flips along the axes that training mirrored; of a model that does not say, all three, or y and z where names of classes tell left from right',
     )
-    .option('--mirror-axes <list>', 'in place of these: some of x,y,z (right, front, up)', parse.mirrorAxes)
-    .option('--no-postprocess', 'labels without the cleaning that validation chose for the model')
+    .option(
+      '--mirror-axes <list>',
+      'own models: in place of these, some of x,y,z (right, front, up)',
+      parse.mirrorAxes,
+    )
+    .option('--no-postprocess', 'own models: labels without the cleaning that validation chose for the model')
     .option(
       '--memory <bytes>',
       'GPU memory a volume or window may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
@@ -131,6 +140,10 @@ export function predictCommand(io: Io): Command {
     .addHelpText(
       'after',
       `
+Own models are those of this package (model.safetensors and folds of train);
+models of nnU-Net and MONAI keep their own rules and refuse what is for own
+models, as these refuse what is for nnU-Net's.
+
 That nobody reads what is printed (--json | head -1) does not keep the rest
 from being segmented.
 
