@@ -1,5 +1,5 @@
 /** Ensembles in a directory. Node only. */
-import { filesIn } from './data/dataset.node.ts';
+import { modelFilesIn } from './data/dataset.node.ts';
 import { Ensemble, ensembleEntries, type EnsembleOptions } from './ensemble.ts';
 import { InvalidDataset, InvalidModel } from './errors.ts';
 import { assertOptions } from './options.ts';
@@ -21,7 +21,7 @@ export async function openEnsembleFolder(
 ): Promise<Ensemble> {
   assertOptions('openEnsembleFolder', { directory: text }, { directory });
   assertOptions('openEnsembleFolder', ensembleEntries, options);
-  const { files } = await filesIn(directory).catch((error: unknown) => {
+  const files = await modelFilesIn(directory).catch((error: unknown) => {
     if (!(error instanceof InvalidDataset)) throw error;
     throw new InvalidModel(`there is no folder of models: ${error.message}`, { cause: error });
   });

@@ -2,7 +2,7 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
-import { filesIn } from '../data/dataset.node.ts';
+import { modelFilesIn } from '../data/dataset.node.ts';
 import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { Ensemble, foldsAmong } from '../ensemble.ts';
@@ -97,7 +97,7 @@ export async function othersFiles(
   if (!isFolder)
     return /\.zip$/i.test(path) ? { paths: await filesInZip(path), given: path, onDisk: [path] } : undefined;
   if (await exists(ownFile)) return undefined;
-  const { files } = await filesIn(path);
+  const files = await modelFilesIn(path);
   return { paths: files, given: files, onDisk: files.map(({ source }) => source as string) };
 }
 

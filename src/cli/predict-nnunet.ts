@@ -1,7 +1,7 @@
 /** Models of nnU-Net, alone, as a cascade and as TotalSegmentator's parts, as `predict` takes them. */
 import { basename, resolve } from 'node:path';
 import type { FileEntry } from '../data/case.ts';
-import { filesIn } from '../data/dataset.node.ts';
+import { modelFilesIn } from '../data/dataset.node.ts';
 import { affineAsWritten, gridOf } from '../data/nifti-affine.ts';
 import { readHeader } from '../data/nifti.ts';
 import { readText } from '../data/source.ts';
@@ -43,7 +43,7 @@ export async function withPreviousStage(path: string, files: OthersFiles): Promi
   if (!first || !(await isFolderAt(first))) return files;
   const given: FileEntry[] = [];
   for (const folder of [whole, first])
-    for (const { path: within, source } of (await filesIn(folder)).files)
+    for (const { path: within, source } of await modelFilesIn(folder))
       given.push({ path: `${basename(folder)}/${within}`, source });
   return { paths: given, given, onDisk: given.map(({ source }) => source as string) };
 }

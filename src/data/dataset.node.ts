@@ -19,6 +19,8 @@ interface Walk {
   readonly files: FileEntry[];
   /** What it had to leave out, one sentence each. */
   readonly warnings: string[];
+  /** Folders below that could not be read. */
+  readonly unread: string[];
   folders: number;
 }
 
@@ -37,6 +39,7 @@ async function walk(
   const unlessBelow = <T>(reading: Promise<T>): Promise<T | undefined> =>
     reading.catch((error: unknown) => {
       if (prefix === '') throw error;
+      found.unread.push(directory);
       found.warnings.push(`${directory} cannot be read (${(error as Error).message}); left out.`);
       return undefined;
     });
@@ -69,9 +72,12 @@ async function walk(
  * @param except a folder below whose files are left out, such as that of results
  * @throws InvalidDataset if it is not a directory that can be read
  */
-export async function filesIn(directory: string, except?: string): Promise<Pick<Walk, 'files' | 'warnings'>> {
+export async function filesIn(
+  directory: string,
+  except?: string,
+): Promise<Pick<Walk, 'files' | 'warnings' | 'unread'>> {
   const real = except === undefined ? undefined : await realpath(except).catch(() => undefined);
-  const found: Walk = { except: real, files: [], warnings: [], folders: 0 };
+  const found: Walk = { except: real, files: [], warnings: [], unread: [], folders: 0 };
   try {
     if (!(await stat(directory)).isDirectory())
       throw new InvalidDataset(`${directory} is not a directory; give the folder of the data set.`);
@@ -83,6 +89,19 @@ export async function filesIn(directory: string, except?: string): Promise<Pick<
     const reason = code === 'ENOENT' ? 'does not exist' : `cannot be read (${message})`;
     throw new InvalidDataset(`${directory} ${reason}; give the folder of the data set.`, { cause: error });
   }
+}
+
+/**
+ * All files below a model's directory, of which none may be missing: of several folds, the others would go on without it.
+ * @throws InvalidDataset as `filesIn` does, and if a folder below cannot be read
+ */
+export async function modelFilesIn(directory: string): Promise<readonly FileEntry[]> {
+  const { files, unread } = await filesIn(directory);
+  if (unread.length > 0)
+    throw new InvalidDataset(
+      `${unread[0]} cannot be read, and may hold a part of the model; make it readable, or take it out of ${directory}.`,
+    );
+  return files;
 }
 
 /** As nnU-Net has it: absolute, or relative to dataset.json, with variables of the environment. */

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, rmdir, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
+import { modelFilesIn, openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
 import { openDataset, pairDataset } from '../../src/data/dataset.ts';
 import type { FileEntry } from '../../src/data/case.ts';
 import { readHeader, writeNifti } from '../../src/data/nifti.ts';
@@ -959,6 +959,10 @@ describe('in a directory', () => {
       const { cases, warnings } = await openDatasetFolder(root);
       expect(cases.map(({ id }) => id)).toEqual(['1']);
       expect(warnings).toContainEqual(expect.stringMatching(/Pr\ufffd cannot be read \(ENOENT.*left out/));
+      // Of a model it may hold a fold.
+      await expect(modelFilesIn(root)).rejects.toThrow(
+        /Pr\ufffd cannot be read, and may hold a part of the model/,
+      );
     },
   );
 

@@ -272,7 +272,7 @@ async function predict(
         failed.push(job.name);
         // Too little memory does not tell for what.
         const { message: said } = failureOf(error);
-        const message = said.includes(name) ? said : `${name}: ${said}`;
+        const message = files.some((file) => said.includes(basename(file))) ? said : `${name}: ${said}`;
         if (options.json) io.out(toJson({ input: files, error: message }));
         io.err(`error: ${message}`);
       }
