@@ -64,7 +64,7 @@ export default defineConfig({
   minify: 'terser',
   terserOptions: {
     module: true,
-    compress: { inline: false, reduce_funcs: false },
+    compress: { inline: false, reduce_funcs: false, passes: 2, ecma: 2020 },
     mangle: { keep_fnames: true, keep_classnames: true },
     format: { max_line_len: 800 },
   },
