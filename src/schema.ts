@@ -28,6 +28,10 @@ export function numberFrom(low: number, high = Number.MAX_VALUE) {
   return v.pipe(v.number(text), v.minValue(low, text), v.maxValue(high, text));
 }
 
+const fromZero = 'a number from 0 to below 1';
+/** Of decays and momenta, of which 1 would forget nothing. */
+export const belowOne = v.pipe(v.number(fromZero), v.minValue(0, fromZero), v.ltValue(1, fromZero));
+
 /** Infinity is none. */
 export const limit = (expected = 'a number above 0') => v.pipe(v.number(expected), v.gtValue(0, expected));
 

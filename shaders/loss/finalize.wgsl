@@ -54,7 +54,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         both = unionAll;
       }
       let numerator = 2.0 * overlap + params.smoothing;
-      let denominator = both + params.smoothing;
+      let denominator = max(both + params.smoothing, 1e-8); // without smoothing, where no voxel is known
       let score = numerator / denominator;
       mean += score / f32(params.samples);
       // dL/dp = x·g + y

@@ -76,21 +76,25 @@ export type InitialWeights = 'pytorch' | 'he';
 /** Standard deviation times √fan-in: PyTorch's `kaiming_normal_(weight, a=1e-2)`. */
 const heGain = Math.sqrt(2 / (1 + 0.01 ** 2));
 
-/** The second of the two norms of a residual block. */
+/** The second of the two norms of a residual block, with which those of a U-Net end. */
 const lastOfBlock = /\.block\d+\.norm2\./;
 
-/** Initial contents of a flat buffer; one random stream per parameter. */
+/**
+ * Initial contents of a flat buffer; one random stream per parameter.
+ * @param endsInNorm whether residual blocks end in a norm; in SegResNet convolutions follow it, which would learn nothing
+ */
 export function initialValues(
   entries: ReadonlyMap<string, Parameter>,
   words: number,
   seed: number,
   kind: InitialWeights = 'pytorch',
+  endsInNorm = true,
 ): Float32Array<ArrayBuffer> {
   const values = new Float32Array(words);
   for (const { name, offset, length, init } of entries.values()) {
     const isHe = kind === 'he';
     if ('constant' in init) {
-      values.fill(isHe && lastOfBlock.test(name) ? 0 : init.constant, offset, offset + length);
+      values.fill(isHe && endsInNorm && lastOfBlock.test(name) ? 0 : init.constant, offset, offset + length);
       continue;
     }
     const source = random(seed, 'parameter', name);

@@ -38,7 +38,8 @@ export class ModelState {
     this.#words = sharedWords(config, this.layout);
     if (seed === undefined) return;
     const { parameters, parameterWords } = this.layout;
-    this.write('parameters', initialValues(parameters, parameterWords, seed, initial));
+    const endsInNorm = config.architecture !== 'segResNet';
+    this.write('parameters', initialValues(parameters, parameterWords, seed, initial, endsInNorm));
     this.write('statistics', initialValues(this.layout.statistics, this.layout.statisticsWords, seed));
   }
 

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import type { OptimizerKind } from '../ops/optimizer.ts';
 import { assertOptions } from '../options.ts';
-import { flag, numberFrom, object, oneOf, type Schema } from '../schema.ts';
+import { belowOne, flag, numberAbove, numberFrom, object, oneOf, type Schema } from '../schema.ts';
 
 /** An optimiser as plain data: made by `adam`, `adamW` or `sgd`. */
 export interface Optimizer {
@@ -22,6 +22,8 @@ export interface Optimizer {
 
 const fraction = numberFrom(0, 1);
 const amount = numberFrom(0);
+/** Of moments whose bias is corrected: 1 would divide by 0. */
+const decay = belowOne;
 
 export const optimizerSchema = object(
   {
@@ -46,8 +48,8 @@ interface AdamOptions {
 }
 
 const adamEntries = {
-  betas: v.optional(v.strictTuple([fraction, fraction], 'two numbers from 0 to 1')),
-  epsilon: v.optional(amount),
+  betas: v.optional(v.strictTuple([decay, decay], 'two numbers from 0 to below 1')),
+  epsilon: v.optional(numberAbove(0)),
   weightDecay: v.optional(amount),
 } satisfies Record<keyof AdamOptions, unknown>;
 

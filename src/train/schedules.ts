@@ -5,7 +5,16 @@
 import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import { assertOptions } from '../options.ts';
-import { flag, numberAbove, numberFrom, object, oneOf, wholeNumber, type Schema } from '../schema.ts';
+import {
+  belowOne,
+  flag,
+  numberAbove,
+  numberFrom,
+  object,
+  oneOf,
+  wholeNumber,
+  type Schema,
+} from '../schema.ts';
 
 /** A learning rate over the steps as plain data: made by `oneCycle`, `poly`, `cosine` or `constant`. */
 export type Schedule =
@@ -49,8 +58,8 @@ const oneCycleEntries = {
   anneal: oneOf('cos', 'linear'),
   threePhase: flag,
   cycleMomentum: flag,
-  baseMomentum: fraction,
-  maxMomentum: fraction,
+  baseMomentum: belowOne,
+  maxMomentum: belowOne,
 };
 const polyEntries = { learningRate: rate, power: rate, stages: v.optional(wholeNumber(1)) };
 const cosineEntries = { learningRate: rate, finalLearningRate: rate, warmup: fraction };

@@ -64,6 +64,18 @@ describe.skipIf(!hasCascade)('a cascade', () => {
     const none = join(folder, 'none.nii.gz');
     await writeFile(none, await writeNifti({ data: new Uint8Array(data.length), shape, affine, header }));
     expect((await labelsOf(second, '--previous-stage', none)).labels).not.toEqual(byHand.labels);
+    // Nor are probabilities taken for labels, of one class or of all.
+    const unsure = join(folder, 'unsure.nii.gz');
+    for (const [heads, message] of [
+      [1, /unsure\.nii\.gz holds 0\.5, which is no label of this model \(0, 1/],
+      [2, /unsure\.nii\.gz has the shape .* x 2; give the labels that the previous stage made/],
+    ] as const) {
+      const values = new Float32Array(heads * data.length).fill(0.5);
+      const stacked = heads === 1 ? shape : [...shape, heads];
+      await writeFile(unsure, await writeNifti({ data: values, shape: stacked, affine }));
+      const { exitCode, err } = await labelsOf(second, '--previous-stage', unsure);
+      expect([exitCode, err]).toEqual([1, expect.stringMatching(message)]);
+    }
   });
 
   test('where the first network is stopped, its plan is freed all the same', async () => {

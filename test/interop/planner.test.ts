@@ -28,6 +28,23 @@ const volumesOf = ({ spacings, shapes_after_crop: shapes }: Told) =>
 
 const read = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
+test.each([
+  [[1500, 1500, 1], [1, 1, 1], undefined],
+  [
+    [64, 64, 1],
+    [1, 1, 1],
+    [1, 1, 5],
+  ],
+] as const)('single slices stay one voxel thick: %o of %o mm at %o', (shape, spacing, target) => {
+  const plan = planNnunet([{ shape, spacing }], { labels: 2, ...(target && { spacing: target }) });
+  for (const found of [plan.fullResolution, plan.lowResolution]) {
+    if (!found) continue;
+    const { patch, medianShape, batchSize } = found;
+    for (const length of [...patch, ...medianShape, batchSize]) expect(length).toBeGreaterThanOrEqual(1);
+    expect(Math.max(...found.spacing)).toBeLessThan(100);
+  }
+});
+
 describe.skipIf(!existsSync(shared))("nnU-Net's own plans", () => {
   test.each(
     sets.flatMap((set) => Object.entries(planners).map(([planner, file]) => [set, planner, file] as const)),

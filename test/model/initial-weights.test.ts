@@ -1,7 +1,9 @@
 /** Initial weights: the distributions of PyTorch's layers, and those of nnU-Net. */
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
+import { ModelState } from '../../src/model/state.ts';
+import { testDevice } from '../support/device.ts';
 
 const config = completeConfig({
   ...{ inChannels: 2, classes: 3, features: [16, 24, 32], norm: 'instance', activation: 'leakyRelu' },
@@ -51,6 +53,18 @@ test("nnU-Net's: kaiming_normal_(weight, a=1e-2), biases 0, last norms of residu
     else expectDrawn(values, Math.sqrt(2 / ((1 + 1e-2 ** 2) * fanIn(shape))), 0.683);
   }
   expect(zeroed).toBe(2 * 5);
+});
+
+test('of a SegResNet, whose blocks end in convolutions, no norm begins at 0', async () => {
+  const segResNet = completeConfig({
+    ...{ architecture: 'segResNet', inChannels: 1, classes: 2, features: [8, 16], norm: 'group' },
+  });
+  const state = new ModelState(await testDevice(), segResNet, 1, 'he');
+  onTestFinished(() => state.dispose());
+  const flat = await state.read('parameters');
+  const norms = [...state.layout.parameters.values()].filter(({ name }) => /norm2\.weight$/.test(name));
+  expect(norms.length).toBeGreaterThan(0);
+  for (const { name, offset } of norms) expect(flat[offset], name).toBe(1);
 });
 
 test("PyTorch's: uniform within 1/√fan-in, norms 1 and 0", () => {

@@ -219,6 +219,18 @@ test('loss: where every voxel is ignored, loss and gradient are zero and finite'
   expect(result.dLogits.every((d) => d === 0)).toBe(true);
 });
 
+test('loss: without smoothing, too, where every voxel is ignored', async () => {
+  const shape = { classes: 3, dice: 1, crossEntropy: 0, smooth: 0, batchDice: false };
+  const result = await run(
+    randomDense([2, 3, 2, 3, 5]),
+    new Uint8Array(60).fill(255),
+    [1, 1, 1, 1, 1, 1],
+    shape,
+  );
+  expect([...result.results].every(Number.isFinite)).toBe(true);
+  expect(result.dLogits.every((d) => d === 0)).toBe(true);
+});
+
 describe('argmax', () => {
   const few = normals(2 * 4 * 6 * 5 * 7);
   const logits = dense([2, 4, 6, 5, 7], (i) => Math.round(2 * few[i]!)); // ties included

@@ -105,7 +105,7 @@ export function planNnunet(
   const { labels, planner = 'plain' } = options;
   const target = options.spacing ?? decidedSpacing(volumes);
   const resampled = volumes.map(({ shape, spacing }) =>
-    perAxis((axis) => roundHalfEven((spacing[axis] / target[axis]) * shape[axis])),
+    perAxis((axis) => lengthOf((spacing[axis] / target[axis]) * shape[axis])),
   );
   const [spacing, shape] = [reversed(target), reversed(per(resampled, median))];
   const coarsest = spacing.indexOf(Math.max(...spacing));
@@ -238,16 +238,19 @@ function lowResolution(
     const before = mm;
     mm = perAxis((axis) => before[axis] * (finer.length === 0 || finer.includes(axis) ? growth : 1));
     const now = mm;
-    const shape = perAxis((axis) => (full.spacing[axis] / now[axis]) * full.medianShape[axis]);
+    const shape = perAxis((axis) => Math.max(1, (full.spacing[axis] / now[axis]) * full.medianShape[axis]));
     voxels = product(shape);
     found = configure(
       mm,
-      perAxis((axis) => roundHalfEven(shape[axis])),
+      perAxis((axis) => lengthOf(shape[axis])),
       voxels,
     );
   }
   return found !== full && fullVoxels / voxels >= worthIt ? found : undefined;
 }
+
+/** Voxels along an axis; a single slice stays one. */
+const lengthOf = (voxels: number): number => Math.max(1, roundHalfEven(voxels));
 
 const axes = [0, 1, 2] as const;
 

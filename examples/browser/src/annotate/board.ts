@@ -134,6 +134,10 @@ export class Board {
       // Else the slice drifts while one draws on oblique volumes.
       isForceMouseClickToVoxelCenters: true,
       maxDrawUndoBitmaps: 1, // steps are the page's, which has redo
+      // Keys of its own that would change the picture behind the page's back.
+      viewModeHotKey: '',
+      clipPlaneHotKey: '',
+      cycleClipPlaneHotKey: '',
     });
     niivue.onLocationChange = (location) => {
       const { axCorSag } = location as { axCorSag?: number };

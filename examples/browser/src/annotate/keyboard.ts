@@ -27,6 +27,8 @@ export function listenToKeys({ commands, undo, redo, isOpen, press }: KeyActions
       ? 'input, select, [role="tab"]'
       : 'input:not([type="range"], [type="checkbox"]), select';
     if (target instanceof Element && target.matches(own)) return; // it has that key itself
+    // NiiVue's own, of another of a file's volumes.
+    if (target instanceof HTMLCanvasElement && /^arrow(left|right)$/.test(key)) event.stopPropagation();
     const command = commandOf(event, key);
     if (command) void attempt('This', command);
     else if (event.ctrlKey || event.metaKey || !press(key)) return;

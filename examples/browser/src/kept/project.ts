@@ -10,7 +10,7 @@ import { counted, complain } from '../dom.ts';
 import { isMade, keyOf, setMade } from './data.ts';
 import type { AtHand } from '../labelled-cases.ts';
 import type { Images, VolumeFile } from '../state.ts';
-import type { DataRecord, DrawingRecord, RunRecord } from './database.ts';
+import { keepsAnything, type DataRecord, type DrawingRecord, type RunRecord } from './database.ts';
 import {
   projectSchema,
   recordOf,
@@ -60,7 +60,10 @@ export async function projectArchive(
   run?: { readonly id: string; readonly files: RunFiles },
 ): Promise<ReadableStream<Uint8Array>> {
   await written(); // the last stroke as well
-  const runs = await keptRuns();
+  const runs = await keptRuns().catch((error: unknown) => {
+    if (keepsAnything()) throw error;
+    return [];
+  });
   const unsaved = unsavedDrawings();
   const kept = await keptDrawings();
   if (kept.unread > 0)

@@ -66,7 +66,8 @@ export class RunFiles implements CheckpointStore {
 
   async #remove(name: string): Promise<void> {
     this.#inMemory.delete(name);
-    await (await store()).remove(this.#path(name));
+    const files = await store().catch(() => undefined); // without one there is nothing to remove
+    await files?.remove(this.#path(name));
   }
 
   checkpoint(): Promise<Uint8Array | undefined> {

@@ -1,10 +1,11 @@
 /** The labels of a cascade's previous stage, which are a part of the input of the next. */
-import { filled } from '../../../data/allocation.ts';
+import { arrayFor, filled } from '../../../data/allocation.ts';
 import { labelOf } from '../../../data/label-values.ts';
 import { gridDifference } from '../../../data/grid.ts';
 import { readNifti } from '../../../data/nifti.ts';
 import { sourceName, type Source } from '../../../data/source.ts';
 import { InvalidVolume } from '../../../errors.ts';
+import { some } from '../../../listed.ts';
 import { foregroundLabels, type NnunetLabels } from '../labels.ts';
 import { voxelsOf } from './axes.ts';
 import type { NnunetImage } from './image.ts';
@@ -12,7 +13,7 @@ import type { PreviousStage } from './preprocess.ts';
 
 /**
  * @param source a file of labels on the image's own grid, as the previous stage writes them
- * @throws InvalidVolume if they lie on another grid
+ * @throws InvalidVolume if they lie on another grid, or are no labels of the model
  */
 export async function previousStage(
   source: Source,
@@ -24,11 +25,18 @@ export async function previousStage(
     throw new InvalidVolume(
       `${sourceName(source)} lies on another grid than ${name}; give what the previous stage made of this image`,
     );
-  return labelsBefore(
-    filled(new Uint16Array(read.data.length), read.data, labelOf),
-    { origin, size },
-    labels,
-  );
+  const refuse = (what: string): never => {
+    throw new InvalidVolume(
+      `${sourceName(source)} ${what}; give the labels that the previous stage made of this image, not its probabilities or logits`,
+    );
+  };
+  if (read.shape.slice(3).some((length) => length > 1)) refuse(`has the shape ${read.shape.join(' x ')}`);
+  const known = new Set([0, ...foregroundLabels(labels)]);
+  const values = filled(arrayFor(Uint16Array, read.data.length, sourceName(source)), read.data, labelOf);
+  const other = values.findIndex((value, at) => !known.has(value) || Math.abs(read.data[at]! - value) > 0.01);
+  if (other >= 0)
+    refuse(`holds ${read.data[other]}, which is no label of this model (${some(Array.from(known, String))})`);
+  return labelsBefore(values, { origin, size }, labels);
 }
 
 /** Labels in the order of the file, brought to the axes of nnU-Net's arrays. */
