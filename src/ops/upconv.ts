@@ -98,11 +98,7 @@ export function upconvPlanes(
           BIAS: bias !== undefined,
           ...strideConstants(stride),
         },
-        workgroups: [
-          groupsOf64(planeQuads(tensor)),
-          Math.ceil(target.channels / 8),
-          (to - from) * strideY,
-        ],
+        workgroups: [groupsOf64(planeQuads(tensor)), Math.ceil(target.channels / 8), (to - from) * strideY],
         flops: planeWork * (to - from),
       });
     }

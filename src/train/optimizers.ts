@@ -22,8 +22,6 @@ export interface Optimizer {
 
 const fraction = numberFrom(0, 1);
 const amount = numberFrom(0);
-/** Of moments whose bias is corrected: 1 would divide by 0. */
-const decay = belowOne;
 
 export const optimizerSchema = object(
   {
@@ -48,7 +46,7 @@ interface AdamOptions {
 }
 
 const adamEntries = {
-  betas: v.optional(v.strictTuple([decay, decay], 'two numbers from 0 to below 1')),
+  betas: v.optional(v.strictTuple([belowOne, belowOne], 'two numbers from 0 to below 1')),
   epsilon: v.optional(numberAbove(0)),
   weightDecay: v.optional(amount),
 } satisfies Record<keyof AdamOptions, unknown>;
