@@ -21,7 +21,12 @@ import { nnunetImage, readImage, reorients, type NnunetImage } from './image.ts'
 import type { WindowNetwork } from './logits.ts';
 import { networkOn, windowResult } from './network.ts';
 import { labelsBefore, previousStage } from './previous.ts';
-import { segmentAsNnunet, type NnunetSegmentation, type NnunetSegmentOptions } from './segment.ts';
+import {
+  requireStages,
+  segmentAsNnunet,
+  type NnunetSegmentation,
+  type NnunetSegmentOptions,
+} from './segment.ts';
 
 /** Which folds, and where they run. */
 export interface NnunetLoadOptions extends NnunetOptions, DeviceOptions {}
@@ -142,6 +147,7 @@ export class NnunetPredictor {
     const ahead = async () => {
       const image = await readImage(files, plans);
       if (earlier === undefined) return { image };
+      requireStages(plans.configuration, true);
       return { image, previous: await previousStage(earlier, image, labels) };
     };
     return this.#network.turns.take({ ...turn, ahead }, ({ image, previous }) =>

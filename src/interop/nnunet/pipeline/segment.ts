@@ -6,6 +6,7 @@ import { InvalidModel, InvalidOption } from '../../../errors.ts';
 import { Segmentation, type PredictOptions } from '../../../infer/predict.ts';
 import { softmax } from '../../../infer/probabilities.ts';
 import { labelsAreBytes } from '../labels.ts';
+import type { NnunetConfiguration } from '../plans.ts';
 import type { NnunetRules } from '../rules.ts';
 import { fastestFirst, voxelsOf } from './axes.ts';
 import type { ImageOrigin, NnunetImage } from './image.ts';
@@ -58,6 +59,16 @@ export function optionsForNnunet(options: PredictOptions): NnunetSegmentOptions 
 /** Labels are uint16 from 255 foreground labels on. */
 export type NnunetSegmentation = Segmentation<Uint8Array | Uint16Array>;
 
+/** @throws InvalidModel where labels of a previous stage are given and not taken, or the other way round */
+export function requireStages({ name, previousStage }: NnunetConfiguration, areGiven: boolean): void {
+  if ((previousStage !== undefined) === areGiven) return;
+  throw new InvalidModel(
+    areGiven
+      ? `configuration "${name}" has no previous stage; leave its labels out`
+      : `configuration "${name}" takes the labels of "${previousStage}": give these, too, or both networks in one folder`,
+  );
+}
+
 /**
  * @param image is used up: its channels are emptied
  * @param networks one per fold, for windows of the plans' patch
@@ -76,12 +87,7 @@ export async function segmentAsNnunet(
   }: NnunetSegmentOptions = {},
 ): Promise<NnunetSegmentation> {
   const { configuration } = plans;
-  if ((configuration.previousStage === undefined) !== (previous === undefined))
-    throw new InvalidModel(
-      configuration.previousStage === undefined
-        ? `configuration "${configuration.name}" has no previous stage; leave its labels out`
-        : `configuration "${configuration.name}" takes the labels of "${configuration.previousStage}": give these, too, or both networks in one folder`,
-    );
+  requireStages(configuration, previous !== undefined);
   const input = nnunetInput(image, plans, previous);
   const window = fastestFirst(configuration.patch);
   const how = wayBack(plans, image, input);
