@@ -37,6 +37,12 @@ import {
   type Timing,
 } from './lib.ts';
 
+const sectionNames = ['kernels', 'steps', 'inference', 'first'] as const;
+const named = process.argv.slice(2).filter((word) => !word.startsWith('-'));
+const unknown = named.filter((name) => !sectionNames.some((section) => section === name));
+if (unknown.length > 0)
+  throw new Error(`no such section: ${unknown.join(', ')}; there are ${sectionNames.join(', ')}`);
+
 const gpu = await openGpu();
 const about = surroundings(gpu);
 const software = gpu.adapterClass !== 'hardware';
@@ -60,10 +66,9 @@ const percent = (share: number): string => `${(100 * share).toFixed(0)} %`.padSt
 const resultName = `bench-${gpu.adapterClass}`;
 const earlier = readResult<{ sections: Record<string, unknown> }>(resultName);
 const sections: Record<string, unknown> = earlier?.sections ?? {};
-const named = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 /** Runs a section if it is wanted; its rows go to the file with the ceilings that they were held against. */
 async function section(
-  name: string,
+  name: (typeof sectionNames)[number],
   work: (rows: Record<string, unknown>[]) => Promise<void>,
 ): Promise<void> {
   if (named.length > 0 && !named.includes(name)) return;
