@@ -2,6 +2,7 @@
  * Training on the device: one plan, replayed for each batch. Losses come back through a ring of small
  * buffers, so the host never waits for the step it has just submitted.
  */
+import { updateBegins } from '../distributed/pieces.ts';
 import type { Ranks } from '../distributed/ranks.ts';
 import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
@@ -215,7 +216,12 @@ export class TrainingSession {
       queue.submit([encoder.finish()]);
     }
     for (const name of ['results', 'update']) this.#state.write(name, awaited);
-    await this.#program.run(run);
+    const { signal, ...unstopped } = run;
+    if (!signal) return this.#program.run(run);
+    // An update that has begun is done to its end: the weights are those before a step or after it.
+    const from = updateBegins(this.#planned.plan);
+    await this.#program.run({ ...run, to: from });
+    await this.#program.run({ ...unstopped, from });
   }
 
   #upload({ image, label, draws }: Batch): void {

@@ -50,31 +50,45 @@ describe.each(['f32', 'f16'] as const)('steps in %s', (precision) => {
     readonly lookedAt?: readonly Batch[];
   }
 
-  async function run({ steps, mostSkipped = 0, lossScale = 1, weights = [0.5, 0.5], lookedAt = [] }: Sent) {
+  /** A training's device, and all that it keeps, bit by bit. */
+  async function open(accumulate: number, lossScale = 1, weights: readonly number[] = [0.5, 0.5]) {
     const state = new ModelState(await testDevice(), completeConfig(network), network.seed);
     state.precision = precision;
     const loss = weightedDice(weights);
     const shape = { size: [12, 10, 8] as const, batchSize: 1, loss, optimizer: adam() };
-    const accumulate = Math.max(...steps.map((batches) => batches.length));
     const session = await TrainingSession.create(state, { ...shape, accumulate, averaging: true });
     const zeros = new Float32Array(state.layout.parameterWords);
     for (const name of ['optimizer.first', 'optimizer.second']) state.write(name, zeros);
     state.writeWeights(await state.readWeights(), { averaged: true });
     state.write('lossScale', new Float32Array([lossScale, 0]));
-    try {
-      const values = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 };
-      const all = { ...values, maxNorm: 1, decay: 0.9, applied: 0, mostSkipped };
-      const sent = [];
-      for (const batches of steps) sent.push((await session.step(batches, all)).result);
-      const results = await Promise.all(sent);
-      for (const batch of lookedAt) expect(await session.firstBrokenGradient(batch)).toMatch(/^encoder/);
-      const bits: Record<string, Uint32Array> = {};
-      for (const name of kept) bits[name] = new Uint32Array((await state.read(name)).buffer);
-      return { bits, outcomes: results.map(({ outcome }) => outcome), applied: results.at(-1)!.applied };
-    } finally {
-      session.dispose();
-      state.dispose();
-    }
+    return {
+      session,
+      async bits() {
+        const found: Record<string, Uint32Array> = {};
+        for (const name of kept) found[name] = new Uint32Array((await state.read(name)).buffer);
+        return found;
+      },
+      [Symbol.dispose]() {
+        session.dispose();
+        state.dispose();
+      },
+    };
+  }
+
+  const values = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 };
+  const all = { ...values, maxNorm: 1, decay: 0.9, applied: 0, mostSkipped: 0 };
+
+  async function run({ steps, mostSkipped = 0, lossScale, weights, lookedAt = [] }: Sent) {
+    const accumulate = Math.max(...steps.map((batches) => batches.length));
+    using training = await open(accumulate, lossScale, weights);
+    const sent = [];
+    for (const batches of steps)
+      sent.push((await training.session.step(batches, { ...all, mostSkipped })).result);
+    const results = await Promise.all(sent);
+    for (const batch of lookedAt)
+      expect(await training.session.firstBrokenGradient(batch)).toMatch(/^encoder/);
+    const bits = await training.bits();
+    return { bits, outcomes: results.map(({ outcome }) => outcome), applied: results.at(-1)!.applied };
   }
 
   const good = [0, 1, 2, 3, 4, 5].map((seed) => volume(seed));
@@ -103,6 +117,26 @@ describe.each(['f32', 'f16'] as const)('steps in %s', (precision) => {
     expect(skipped.outcomes).toEqual(['applied', 'skipped', 'applied', 'applied']);
     expect(skipped.applied).toBe(3);
     expect(skipped.bits).toEqual(without.bits);
+  });
+
+  test('a step of two batches that is stopped anywhere is as none, or complete', async () => {
+    const batches = good.slice(0, 2);
+    using training = await open(batches.length);
+    const before = await training.bits();
+    let looks = 0;
+    for (let stopped = 0; ; stopped += stopped < 200 ? 20 : 3) {
+      let left = stopped;
+      // Fires when it has been looked at so often: each dispatch is a submit of its own, and the update is the last of them.
+      const signal = Object.create(null, { aborted: { get: () => (looks++, left-- <= 0) } }) as AbortSignal;
+      const sending = training.session.step(batches, all, { signal, submitMs: 0 });
+      const error: unknown = await sending.then(({ result }) => result).catch((reason: unknown) => reason);
+      if (!(error instanceof Error)) break;
+      expect(error).toBeInstanceOf(Aborted);
+      expect(await training.bits(), `stopped at submit ${stopped}`).toEqual(before);
+    }
+    const { bits } = await run({ steps: [batches] });
+    expect(await training.bits()).toEqual(bits);
+    expect(looks).toBeGreaterThan(60);
   });
 
   if (precision === 'f32') return; // which does not overflow
