@@ -2,7 +2,7 @@
  * A plan is plain data: tensors with lifetimes and buffers, and the dispatches that fill them. It is
  * recorded without a GPU, can be printed, tested and compared with limits, and is replayed by `Program`.
  */
-import { GpuError, InvalidOption, OutOfMemory } from '../errors.ts';
+import { GpuError, OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { limit, object, withParts } from '../schema.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
@@ -285,11 +285,16 @@ export class Recorder {
     }
     this.#trackVersions(shader, request.label, bindings);
     const workgroups = request.workgroups;
-    if (workgroups.some((count) => count > maxWorkgroups || count < 1)) {
-      throw new InvalidOption(
-        `${request.label}: ${workgroups.join('×')} workgroups; each axis takes 1 to ${maxWorkgroups}`,
+    const most = Math.max(...workgroups);
+    if (most > maxWorkgroups)
+      throw new OutOfMemory(
+        `${request.label}: ${workgroups.join('×')} workgroups; WebGPU runs at most ${maxWorkgroups} along an axis: ` +
+          'use smaller volumes or fewer features',
+        bytes,
+        Math.floor((bytes * maxWorkgroups) / most),
       );
-    }
+    if (Math.min(...workgroups) < 1)
+      throw new GpuError(`${request.label}: ${workgroups.join('×')} workgroups; each axis takes at least 1`);
     this.dispatches.push({
       label: request.label,
       shader,
