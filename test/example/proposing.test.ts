@@ -1,6 +1,7 @@
 /** Which cases the page proposes outlines for, and in which order, without a browser or a GPU. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import {
+  acceptable,
   propose,
   proposing,
   stopProposing,
@@ -45,7 +46,7 @@ beforeEach(() => {
   begun.length = 0;
   state.predictions.clear();
   state.cases = [a, b, c];
-  Object.assign(state, { model: model() });
+  Object.assign(state, { model: model(), labels: [] });
 });
 
 test('a case that is opened while others are proposed for is the next one, and the others follow', async () => {
@@ -120,4 +121,20 @@ test('a case that other data have replaced gets no proposal, whatever theirs is 
   await all;
   expect(names()).toEqual(['a']);
   expect(state.predictions.size).toBe(0);
+});
+
+test('what was proposed under other names of the classes cannot be accepted', async () => {
+  const named = { ...model(), description: { labels: ['background', 'kidney'] } } as unknown as OpenModel;
+  Object.assign(state, { model: named, labels: ['background', 'kidney'] });
+  const all = propose([a]);
+  await isAt(1);
+  begun[0]!.end();
+  await all;
+  expect(acceptable(a)).toBe(state.predictions.get(a.images));
+  expect(acceptable(a)).toBeDefined();
+  expect(acceptable(b)).toBeUndefined();
+  state.labels = ['background', 'spleen'];
+  expect(acceptable(a)).toBeUndefined();
+  state.labels = ['background', 'Kidney'];
+  expect(acceptable(a)).toBeDefined();
 });

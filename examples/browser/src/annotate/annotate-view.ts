@@ -29,7 +29,7 @@ import { unknownVoxel, type Acceptance } from './drawing.ts';
 import type { DrawingRecord } from './kept-drawings.ts';
 import { listenToKeys } from './keyboard.ts';
 import { apply, type TakeLabels } from './labels.ts';
-import { obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
+import { acceptable, obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
 import { proposalPanel } from './proposal-panel.ts';
 import { rounds } from './rounds.ts';
 import { DamagedDrawing, discardDrawing, Session, written } from './session.ts';
@@ -158,12 +158,11 @@ function casesView(take: TakeLabels, open: Open): View {
 
   /** Accepts what is proposed for the case at hand, unless that has gone meanwhile. */
   async function accept(what: Acceptance, signal?: AbortSignal): Promise<void> {
-    const file = current && state.predictions.get(current.images);
+    const file = current && acceptable(current);
     if (!file) return;
     await act(async (it) => {
       const labels = await it.labelsOf(file, signal);
-      if (it === session && state.predictions.get(it.item.images) === file)
-        await it.accept(labels, what, signal);
+      if (it === session && acceptable(it.item) === file) await it.accept(labels, what, signal);
     }, signal);
   }
 

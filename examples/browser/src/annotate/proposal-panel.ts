@@ -3,6 +3,7 @@ import { button, counted, el, lengthy, refill } from '../dom.ts';
 import { state, type PageCase } from '../state.ts';
 import { isDone } from './annotations.ts';
 import {
+  acceptable,
   doubtOf,
   obstacle,
   propose,
@@ -53,7 +54,7 @@ export function proposalPanel(actions: ProposalActions): ProposalPanel {
     const isAtWork = proposing.status !== '';
     status.textContent = proposing.status;
     work.className = isAtWork ? 'row' : 'hidden';
-    const hasProposal = current !== undefined && state.predictions.has(current.images);
+    const canAccept = current !== undefined && acceptable(current) !== undefined;
     const hurdle = obstacle();
     const open = state.cases.filter((item) => !isDone(item));
     const missing = withoutProposal();
@@ -65,11 +66,11 @@ export function proposalPanel(actions: ProposalActions): ProposalPanel {
         ? `Propose for ${counted(open.length, 'case')}`
         : `Propose for ${missing.length} more`;
     const where = next && (doubt ? `Next: ${next.id}, where the network is least sure` : `Next: ${next.id}`);
-    const shows = [hasProposal, name, hurdle, proposing.problem, isIdle, what, where];
+    const shows = [canAccept, name, hurdle, proposing.problem, isIdle, what, where];
     refill(body, shows.join('\n'), () => [
       proposing.problem !== '' && el('p', { className: 'error' }, proposing.problem),
       hurdle !== '' && el('p', { className: 'quiet' }, hurdle),
-      hasProposal && acceptance(name),
+      canAccept && acceptance(name),
       isIdle &&
         el(
           'div',

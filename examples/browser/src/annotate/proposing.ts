@@ -40,10 +40,21 @@ export function obstacle(): string {
   const { model } = state;
   if (inTraining()) return 'The network is training; it proposes outlines when that is paused or done.';
   if (!model) return 'Proposals come once a network is trained here, or a model is opened under "Use".';
+  return misfit(model);
+}
+
+/** Why what a model finds are not the classes that are named here; empty where they are. */
+function misfit(model: OpenModel): string {
   const known = namesOf(model).length; // values that it writes, where it finds regions
   if (known > classCount())
     return `The open model knows ${known} classes, and ${classCount()} are named here: add the others.`;
   return disagreement(model);
+}
+
+/** What is proposed for a case, where it may be accepted: not where classes have got other names since. */
+export function acceptable({ images }: PageCase): File | undefined {
+  const { model } = state;
+  return model && misfit(model) === '' ? state.predictions.get(images) : undefined;
 }
 
 export function doubtOf({ images }: PageCase): Doubt | undefined {
