@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { RunRecord } from '../../examples/browser/src/kept/database.ts';
 import { projectSchema, recordOf } from '../../examples/browser/src/kept/project-format.ts';
+import type { PageCase } from '../../examples/browser/src/state.ts';
 import { completeConfig, nnunetAugmentation, type FitOptions } from '../../src/index.ts';
 import { forgetAll, privateStore, stubBrowser } from '../support/page-store.ts';
 
@@ -144,6 +145,7 @@ test('a training that begins with a given network is of that network, again befo
 
   // The data's own way of preparing cases, and what new weights begin with, are still there.
   expect(second.state.preprocessing).not.toEqual(given.preprocessing);
+  second.state.cases = first.state.cases;
   await second.begin();
   const anew = networks.at(-1)!;
   expect([anew.taken, anew.asked!.freeze]).toEqual([undefined, undefined]);
@@ -185,5 +187,36 @@ test.each([
 
     const { record } = state.run!;
     expect(throughProject(record).settings).toEqual(record.settings);
+  },
+);
+
+test.each([
+  [
+    'no case is used for training',
+    { part: 'validation' },
+    ['background', 'liver'],
+    /No case with a label is used/,
+  ],
+  [
+    'the only one to train on has no label',
+    { label: undefined },
+    ['background', 'liver'],
+    /No case with a label/,
+  ],
+  ['two classes have one name', {}, ['background', 'liver', 'liver'], /Two classes are called "liver"/],
+] as const)(
+  'where %s, nothing is begun and the training at hand stays',
+  async (_, change, labels, problem) => {
+    const { begin, state } = await page();
+    const item = { id: 'a', subject: 'a', images: [file('a')], label: file('b'), part: 'train' } as const;
+    state.cases = [item];
+    await begin();
+    const { run } = state;
+    expect(run).toBeDefined();
+    state.cases = [{ ...item, ...change } as PageCase];
+    state.labels = [...labels];
+    await expect(begin()).rejects.toThrow(problem);
+    expect(state.run).toBe(run);
+    expect(networks).toHaveLength(1);
   },
 );

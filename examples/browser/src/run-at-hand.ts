@@ -34,6 +34,20 @@ function assertFree(): void {
     throw new Error('A training is running in this tab: pause it first, or open this one in another tab.');
 }
 
+/** @throws Error where cases and names as they are allow no training */
+function assertTrainable(): void {
+  if (!state.cases.some(({ part, label }) => part === 'train' && label))
+    throw new Error(
+      'No case with a label is used for training: set "Used for" of at least one of them to training under "Data".',
+    );
+  const names = classNames(classCount());
+  const twice = names.find((name, value) => names.indexOf(name) < value);
+  if (twice !== undefined)
+    throw new Error(
+      `Two classes are called "${twice}", and tables could not tell them apart: give each a name of its own under "Data".`,
+    );
+}
+
 /** Lets go of the training at hand: it stays where it is kept. */
 export function closeRun(): void {
   assertFree();
@@ -59,8 +73,10 @@ export const isOnlyHere = (run: Run): boolean => !run.isKept || run.files.onlyIn
 /**
  * Begins a training on the data and with the settings of the page as they are now.
  * @param given the network that it begins with; without, with new weights
+ * @throws Error where these allow none, or something in this tab must end first
  */
 export async function begin(given?: Given): Promise<void> {
+  assertTrainable();
   closeRun();
   const { settings, preprocessing, regions, ignoreLabel } = state;
   const features = given?.from.config.features ?? settings.features;
