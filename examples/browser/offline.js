@@ -7,6 +7,10 @@ const anew = (file) => new Request(file, { cache: 'no-cache' });
 /** What comes with the page, and is fetched and kept when it is asked for. */
 const isForLater = ({ url }) => url.startsWith(`${registration.scope}starter/`);
 
+/** The page itself, by whatever name it is opened: it is kept under that of its folder. */
+const isPage = ({ mode, url }) =>
+  mode === 'navigate' && /^(index\.html)?([?#]|$)/.test(url.slice(registration.scope.length));
+
 const pagesCaches = async () => (await caches.keys()).filter((other) => other.startsWith(prefix));
 
 /** All that the page needs; and of this version what was asked for in earlier ones. */
@@ -26,8 +30,7 @@ async function removeOthers() {
 
 async function answer(request) {
   const cache = await caches.open(name);
-  const ignoreSearch = request.mode === 'navigate';
-  const kept = await cache.match(request, { ignoreSearch, ignoreVary: true });
+  const kept = await cache.match(isPage(request) ? registration.scope : request, { ignoreVary: true });
   if (kept) return kept;
   const response = await fetch(request);
   // A browser that has no room for it asks again next time.

@@ -35,7 +35,8 @@ function browser() {
       add,
       addAll: (requests: { url: string }[]) => Promise.all(requests.map(add)),
       keys: () => Promise.resolve([...files.keys()].map((url) => ({ url }))),
-      match: ({ url }: { url: string }) => Promise.resolve(files.get(url)),
+      match: (asked: string | { url: string }) =>
+        Promise.resolve(files.get(typeof asked === 'string' ? asked : asked.url)),
     };
   };
   /** A worker of some version takes the place of the one before. */
@@ -68,7 +69,7 @@ function browser() {
     };
     await hears('install');
     await hears('activate');
-    return (url: string) => hears('fetch', { request: { method: 'GET', mode: 'cors', url } });
+    return (url: string, mode = 'cors') => hears('fetch', { request: { method: 'GET', mode, url } });
   }
   return { kept, site, worker };
 }
@@ -92,6 +93,19 @@ test('what comes with the page is kept once it was asked for, also by the next v
   site.isThere = false;
   expect([...kept.values()].map((files) => [...files.keys()])).toEqual([[scope, `${scope}b.js`, model]]);
   expect(await second(model)).toBe(`content of ${model}`);
+});
+
+test('the page opens without a network by whatever name it is called', async () => {
+  const { site, worker } = browser();
+  const fetched = await worker('1', ['./', 'a.js']);
+  site.isThere = false;
+  for (const name of ['', '?from=mail', 'index.html', 'index.html?from=mail#top'])
+    expect(await fetched(scope + name, 'navigate'), name).toBe(`content of ${scope}`);
+  for (const [name, mode] of [
+    ['index.html', 'cors'],
+    ['other.html', 'navigate'],
+  ] as const)
+    await expect(fetched(scope + name, mode), name).rejects.toThrow('no network');
 });
 
 test('a newer version is told of once all of it is kept, and one whose installation failed never', async () => {
