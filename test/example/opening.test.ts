@@ -198,6 +198,16 @@ test('a damaged file with several volumes is told, and the others are segmented'
   expect(queue.problems).toEqual([expect.stringMatching(/^b\.nii is truncated/)]);
 });
 
+test('a drop without any volume says so, as under Data', async () => {
+  openModel(model(), 'a model');
+  await enqueue(entries([new File(['x'], 'notes.txt'), new File(['x'], 'scan.mgz')]));
+  expect(queue.problems).toEqual([
+    'scan.mgz: not a NIfTI file (.nii, .nii.gz); left out.',
+    expect.stringMatching(/^There is no volume among these\. Give NIfTI files/),
+  ]);
+  expect(asked).toEqual([]);
+});
+
 test('a drop that cannot be read at all is named and leaves no status behind', async () => {
   openModel(model(), 'a model');
   const source = new File([], 'IM_1');

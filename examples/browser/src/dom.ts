@@ -301,6 +301,9 @@ export function leftOut(entries: readonly FileEntry[]): string[] {
   ];
 }
 
+export const noVolume =
+  'There is no volume among these. Give NIfTI files, which end in .nii or .nii.gz, or DICOM series.';
+
 export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (!Number.isFinite(seconds)) return 'unknown';

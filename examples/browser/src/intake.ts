@@ -11,7 +11,7 @@ import {
 import { dataJob } from './data-client.ts';
 import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
-import { complain, counted, entriesOf, leftOut, messageOf, unsaid } from './dom.ts';
+import { complain, counted, entriesOf, leftOut, messageOf, noVolume, unsaid } from './dom.ts';
 import { listed, type Listing } from './dropped.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
@@ -107,10 +107,7 @@ export class Intake {
     const isDescribed = given.some(({ path }) => /(^|\/)dataset\.json$/.test(path));
     const trouble = [...notes, ...(isDescribed ? [] : leftOut(given))];
     if (!isDescribed && volumesAmong(given).length === 0) {
-      this.cases.trouble = [
-        ...trouble,
-        'There is no volume among these. Give NIfTI files, which end in .nii or .nii.gz, or DICOM series.',
-      ];
+      this.cases.trouble = [...trouble, noVolume];
       return this.#listeners.onChange();
     }
     const files = isDescribed ? given : await oneLabelEach(given);

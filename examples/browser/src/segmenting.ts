@@ -14,7 +14,7 @@ import {
 import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
-import { counted, problemOf, leftOut, messageOf, unsaid } from './dom.ts';
+import { counted, problemOf, leftOut, messageOf, noVolume, unsaid } from './dom.ts';
 import { listed, type Listing } from './dropped.ts';
 import { findingsOf, namesOf } from './findings.ts';
 import { KeptModel } from './kept-model.ts';
@@ -138,6 +138,7 @@ async function volumesOf(
   queue.problems.push(...leftOut(entries));
   queue.notes = notes;
   const all = volumesAmong(entries);
+  if (all.length === 0) queue.problems.push(noVolume);
   const isImage = ({ path }: FileEntry): boolean => !looksLikeLabel(path);
   const images = all.some(isImage) ? all.filter(isImage) : all;
   const labels = all.length - images.length;
