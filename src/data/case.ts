@@ -19,8 +19,15 @@ export const fileList = v.array(
 /** Of files that nobody put there: hidden ones, and what macOS leaves in archives and on sticks (`._name`, `__MACOSX/`). */
 export const hiddenPattern = /(^|\/)(\.|__MACOSX\/)/;
 
-/** The same by the names of files alone: models lie in hidden folders, too, such as `.totalsegmentator`. */
-export const hiddenFilePattern = /(^|\/)(\.[^/]*$|__MACOSX\/)/;
+/** The same by the names of files alone. */
+const hiddenFilePattern = /(^|\/)(\.[^/]*$|__MACOSX\/)/;
+
+/** Those that somebody put there: in hidden folders, such as `.totalsegmentator`, only where all lie in such. */
+export function shownFiles<T>(files: readonly T[], pathOf: (file: T) => string): T[] {
+  const without = (pattern: RegExp): T[] => files.filter((file) => !pattern.test(pathOf(file)));
+  const shown = without(hiddenPattern);
+  return shown.length > 0 ? shown : without(hiddenFilePattern);
+}
 
 /** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
 export interface Case {

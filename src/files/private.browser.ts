@@ -98,7 +98,7 @@ async function fileOf(directory: FileSystemDirectoryHandle, name: string): Promi
   return file && file.size > 0 ? file : undefined;
 }
 
-/** Replaces a file; the one before it makes room where, by the browser's count, that is enough. */
+/** Replaces a file; the one before it makes room where that may be enough, and comes back where it was not. */
 async function replaceNewest(
   directory: FileSystemDirectoryHandle,
   name: string,
@@ -108,11 +108,17 @@ async function replaceNewest(
     await replaceFile(directory, name, bytes);
   } catch (error) {
     if (!(error instanceof QuotaExceeded)) throw error;
-    const missing = bytes.length - error.available;
-    const previous = await fileOf(directory, previousName(name));
-    if (!previous || !(missing > 0 && missing <= previous.size)) throw error;
+    const file = await fileOf(directory, previousName(name));
+    // Browsers may tell of more room than there is.
+    if (!file || bytes.length - error.available > file.size) throw error;
+    const previous = new Uint8Array(await file.arrayBuffer());
     await directory.removeEntry(previousName(name));
-    await replaceFile(directory, name, bytes);
+    try {
+      await replaceFile(directory, name, bytes);
+    } catch (still) {
+      await replaceFile(directory, previousName(name), previous).catch(ignoreFull);
+      throw still;
+    }
   }
 }
 
@@ -158,7 +164,7 @@ async function replaceFile(
     if (!(error instanceof DOMException) || error.name !== 'QuotaExceededError') throw error;
     const { quota = NaN, usage = NaN } = await navigator.storage.estimate();
     const left = quota - usage;
-    const room = Number.isNaN(left) ? '' : `; this site has room for ${formatBytes(Math.max(0, left))}`;
+    const room = left < bytes.length ? `; this site has room for ${formatBytes(Math.max(0, left))}` : '';
     throw new QuotaExceeded(
       `${name} of ${formatBytes(bytes.length)} does not fit the disk${room}: free disk space or remove stored trainings; the last checkpoint stands`,
       bytes.length,

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import type { ZipEntry } from 'unzipit';
 import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
-import { fileList, hiddenFilePattern, type FileEntry } from '../data/case.ts';
+import { fileList, shownFiles, type FileEntry } from '../data/case.ts';
 import { sourceName, sourceSchema, type Source } from '../data/source.ts';
 import { assertOptions } from '../options.ts';
 import { InvalidModel } from '../errors.ts';
@@ -29,8 +29,7 @@ export const modelFilesSchema = v.union(
 /** Those that are not hidden. @throws InvalidModel as `filesInZip` */
 export async function modelFiles(given: readonly FileEntry[] | Source): Promise<readonly ModelFile[]> {
   if (!Array.isArray(given)) return filesInZip(given as Source);
-  const seen = (given as readonly FileEntry[]).filter(({ path }) => !hiddenFilePattern.test(path));
-  return seen.map(({ path, source }) => {
+  return shownFiles(given as readonly FileEntry[], ({ path }) => path).map(({ path, source }) => {
     let opened: Promise<ByteRanges> | undefined;
     return {
       path,
@@ -93,8 +92,7 @@ export async function filesInZip(source: Source, name = sourceName(source)): Pro
   }
   if (packed > file.size)
     throw damaged(`its entries have ${packed} bytes together and the file ${file.size}: they overlap`);
-  const shown = entries.filter(({ name: path }) => !hiddenFilePattern.test(path));
-  return shown.map((entry): ModelFile => {
+  return shownFiles(entries, ({ name: path }) => path).map((entry): ModelFile => {
     const within = (problem: string): InvalidModel =>
       damaged(`of its ${JSON.stringify(entry.name)}, ${problem}`);
     const open = (): Promise<Source> => unpacked(entry, name, within);

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
-import { bytesOf, filesInZip } from '../../src/interop/model-files.ts';
+import { bytesOf, filesInZip, modelFiles } from '../../src/interop/model-files.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
 import { zipOf, type ZipPart } from '../support/zip.ts';
 
@@ -38,9 +38,27 @@ test('entries, stored or deflated', async () => {
       { path: 'a/.DS_Store', content },
     ]),
   );
-  expect(files.map(({ path }) => path)).toEqual(['a/one', 'a/two', '.hidden/three']);
+  expect(files.map(({ path }) => path)).toEqual(['a/one', 'a/two']);
   for (const file of files)
     expect(new Uint8Array(await ((await file.open()) as Blob).arrayBuffer())).toEqual(content);
+});
+
+test('what lies in hidden folders counts where there is nothing else, in archives and in lists', async () => {
+  const paths = (files: readonly { path: string }[]) => files.map(({ path }) => path);
+  const content = bytes(10, 3);
+  const hidden = ['.totalsegmentator/a/one', '.totalsegmentator/.DS_Store'].map((path) => ({
+    path,
+    content,
+  }));
+  const beside = { path: 'a/one', content };
+  for (const [given, shown] of [
+    [hidden, ['.totalsegmentator/a/one']],
+    [[...hidden, beside], ['a/one']],
+  ] as const) {
+    expect(paths(await filesInZip(await zipOf(given)))).toEqual(shown);
+    const list = given.map(({ path }) => ({ path, source: new Blob([content]) }));
+    expect(paths(await modelFiles(list))).toEqual(shown);
+  }
 });
 
 test('backslashes between folders, as some programs of Windows write them', async () => {

@@ -138,6 +138,7 @@ Examples:
       const { precision, checkpointing, inference, memory = Infinity } = options;
       const hasData = folder !== undefined || options.images !== undefined;
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+      const preset = presetValues(options, isGiven);
       const model =
         options.model === undefined
           ? undefined
@@ -199,14 +200,7 @@ Examples:
         maxBindingBytes: options.limitBinding,
         maxBufferBytes: options.limitBuffer ?? Infinity,
       };
-      const {
-        augment = 'none',
-        loss = 'dice-ce',
-        optimizer = 'adam',
-      } = {
-        ...options,
-        ...presetValues(options, isGiven),
-      };
+      const { augment = 'none', loss = 'dice-ce', optimizer = 'adam' } = { ...options, ...preset };
       const augmentation = augmentationOf(augment, allAxes);
       let planner: Planner = {
         limits,

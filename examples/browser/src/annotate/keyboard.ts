@@ -1,4 +1,4 @@
-/** The keys of the view: they come before NiiVue's, which are others, and after those of the control with the focus. */
+/** The keys of the view, in place of NiiVue's, and after those of the control with the focus. */
 import { attempt } from '../dom.ts';
 
 export interface KeyActions {
@@ -27,8 +27,8 @@ export function listenToKeys({ commands, undo, redo, isOpen, press }: KeyActions
       ? 'input, select, [role="tab"]'
       : 'input:not([type="range"], [type="checkbox"]), select';
     if (target instanceof Element && target.matches(own)) return; // it has that key itself
-    // NiiVue's own, of another of a file's volumes.
-    if (target instanceof HTMLCanvasElement && /^arrow(left|right)$/.test(key)) event.stopPropagation();
+    // NiiVue's own would change the picture behind the page's back: other volumes, other ways of dragging.
+    if (target instanceof HTMLCanvasElement) event.stopPropagation();
     const command = commandOf(event, key);
     if (command) void attempt('This', command);
     else if (event.ctrlKey || event.metaKey || !press(key)) return;
