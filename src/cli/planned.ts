@@ -50,10 +50,11 @@ export function planned(print: Fingerprint, asked: Asked): PlannedTraining {
   const { planner, inChannels, classes, labels, spacing, features } = asked;
   const plan = planNnunet(print.cropped.volumes, { labels, planner, spacing });
   const { fullResolution } = plan;
-  const { patch, network } = alongVolumes(plan, fullResolution);
-  const config = configOf(features ? withFeatures(network, features) : network, inChannels, classes);
+  const { patch, network: own } = alongVolumes(plan, fullResolution);
+  const network = features ? withFeatures(own, features) : own;
   const { batchSize, batchDice } = fullResolution;
-  return { config, patch, batchSize, batchDice, reasons: reasonsOf(plan, planner, patch) };
+  const reasons = reasonsOf(plan, planner, patch, network);
+  return { config: configOf(network, inChannels, classes), patch, batchSize, batchDice, reasons };
 }
 
 /** The first levels of a network, with other channels. */
@@ -77,9 +78,9 @@ function withFeatures(network: NnunetNetwork, features: readonly number[]): Nnun
 const figures = (values: readonly number[], separator = ' x '): string =>
   values.map((value) => Number(value.toFixed(3))).join(separator);
 
-function reasonsOf(plan: NnunetPlan, planner: NnunetPlanner, patch: Size3): string[] {
+function reasonsOf(plan: NnunetPlan, planner: NnunetPlanner, patch: Size3, network: NnunetNetwork): string[] {
   const { transpose, fullResolution, lowResolution } = plan;
-  const { network, batchSize, batchDice } = fullResolution;
+  const { batchSize, batchDice } = fullResolution;
   const levels = network.features.length;
   const low = lowResolution && alongVolumes(plan, lowResolution);
   return [

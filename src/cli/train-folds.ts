@@ -1,5 +1,5 @@
 /** `train --folds`: the trainings of a cross-validation into one folder, one after another or by several processes. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { nnunetFolds, parseFolds } from '../data/nnunet-folds.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -243,11 +243,13 @@ async function assertStay(
   await assertInitStays(folder, init);
 }
 
-/** The splits_final.json that is given, or lies in the data set. */
+/** The splits_final.json that is given, or lies beside the data set's dataset.json, here or a folder further down. */
 function splitsFile(path: string | undefined, { split }: TrainOptions): string | undefined {
   if (parse.isSplitFile(split ?? '')) return split;
-  const own = path === undefined ? undefined : join(path, foldsName);
-  return own !== undefined && existsSync(own) ? own : undefined;
+  if (path === undefined) return undefined;
+  const isDescribed = (folder: string): boolean => existsSync(join(folder, 'dataset.json'));
+  const below = isDescribed(path) ? [] : readdirSync(path).map((name) => join(path, name));
+  return [path, ...below.filter(isDescribed)].map((folder) => join(folder, foldsName)).find(existsSync);
 }
 
 async function splitsOf(io: Io, { cases }: Dataset, file: string | undefined): Promise<readonly Split[]> {

@@ -1,6 +1,6 @@
 /** Cross-validation: folds into one folder, stopped and gone on with, scored by cases they have not seen, and as one model. */
 import { existsSync, mkdirSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
@@ -37,6 +37,15 @@ const refused = async (...args: string[]) => {
   expect(exitCode).toBe(2);
   return err;
 };
+
+test("folds beside a dataset.json that lies a folder further down are the data set's", async () => {
+  const outer = await temporaryFolder();
+  await rename(await written(), join(outer, 'Dataset001_Pelvis'));
+  const out = join(await temporaryFolder(), 'runs');
+  const tried = await refused('train', outer, '--out', out, '--folds', '2', '--features', '2,4');
+  expect(tried).toMatch(/Folds are those of .*Dataset001_Pelvis.splits_final\.json/);
+  expect(tried).toMatch(/there are 2 folds/);
+});
 
 test('two folds, stopped in the second, gone on with, scored, and predicted with as one', async () => {
   const data = await written();

@@ -76,6 +76,8 @@ test('plan shows the step of the recipe, to the byte', async () => {
   const margin = (patch: Size3) => augmentationMargin(nnunetAugmentation(), patch, size);
   expect({ peakBytes, flops }).toEqual(pick(planned({ augment: true, margin })));
   expect(pick(await plan('--augment', 'none'))).toEqual(pick(planned({})));
+  const { out } = await cli(['plan', data, '--preset', 'nnunet', '--features', '2,3']);
+  expect(out).toContain(', 2 levels of 2, 3 channels.');
   const refused = await cli(['plan', 'not-even-there', '--preset', 'nnunet', '--strides', '2']);
   expect(refused.err).toMatch(/--strides is decided from the data under --preset nnunet/);
   expect(refused.exitCode).toBe(2);
