@@ -6,11 +6,13 @@ enable subgroups;
 // it.
 // One thread: one output channel; four columns of eight rows of a quad. Columns lie side by side along x, COLUMNS of them,
 // and the rest in the plane behind, so that rows which do not fill four waste less. One column after the other, so that
-// its sums stay in registers.
+// its sums stay in registers. Where the channels that go out fill half the threads, the other half takes the plane behind:
+// of four source planes each is read once for both, and those that a half has no taps for count nothing there.
 // include "common/volume.wgsl"
 // include "common/column.wgsl"
 
 const COLUMNS: u32 = 4u; // 4 or 2
+const PLANES: u32 = 1u;  // 2 where at most eight channels go out; with four columns
 
 struct Params {
   width: u32, height: u32, depth: u32, samples: u32, rowQuads: u32,
@@ -165,8 +167,10 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let across = (params.rowQuads + COLUMNS - 1u) / COLUMNS;
   let q = group.y % across * COLUMNS;
   let y = group.y / across * 8u;
-  let plane = params.plane0 + group.z * (4u / COLUMNS);
-  let channelOut = group.x * 16u + lane; // neighbouring workgroups read the same voxels
+  let plane = params.plane0 + group.z * (4u / COLUMNS * PLANES);
+  let threads = 16u / PLANES; // that take different channels of one plane
+  let half = lane / threads;
+  let channelOut = group.x * 16u + lane % threads; // neighbouring workgroups read the same voxels
   // The voxel of a row that this thread reads lies in this plane, from the first, and this column.
   let behind = lane / (4u * COLUMNS);
   let ownColumn = lane / 4u % COLUMNS;
@@ -181,23 +185,29 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   var s2 = Sums();
   var s3 = Sums();
   for (var channel = 0u; channel < params.channels; channel++) {
-    for (var dz = 0u; dz < 3u; dz++) {
+    for (var step = 0u; step < 2u + PLANES; step++) {
+      // The taps of both planes that this source plane meets.
+      let dz = vec2<u32>(step, step + 1u - PLANES);
       let z = vec2<u32>(plane, plane + 1u) % params.depth + dz;
-      let inDepth = (z > vec2<u32>(0u)) & (z <= vec2<u32>(params.depth));
-      if (!inDepth.x && (COLUMNS == 4u || !inDepth.y)) { continue; }
-      let w = ((channelOut / 8u * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
-      let norm = normOf(plane, channel);
+      var inDepth = (z > vec2<u32>(0u)) & (z <= vec2<u32>(params.depth));
+      if (PLANES == 2u) { inDepth &= (dz < vec2<u32>(3u)) & (plane + vec2<u32>(0u, 1u) < vec2<u32>(params.plane1)); }
+      if (!inDepth.x && (COLUMNS * PLANES == 4u || !inDepth.y)) { continue; }
+      let isThere = inDepth.x | ((PLANES == 2u) & inDepth.y);
+      let ownTaps = min(select(dz.x, dz.y, half > 0u), 2u) * 9u;
+      let w = ((channelOut / 8u * params.channelsIn + params.first + channel) * 27u + ownTaps) * 8u + channelOut % 8u;
+      let norm = normOf(plane + (PLANES - 1u) * (step - 1u), channel);
       var ownNorm = norm;
       var normBehind = norm;
       if (COLUMNS == 2u) {
         normBehind = normOf(plane + 1u, channel);
         ownNorm = select(norm, normBehind, behind > 0u);
       }
-      let taps = Taps(tapsAt(w), tapsAt(w + 24u), tapsAt(w + 48u));
-      let line = ((plane + dz - 1u) * params.channels + channel) * params.height + y;
+      var taps = Taps(tapsAt(w), tapsAt(w + 24u), tapsAt(w + 48u));
+      if (PLANES == 2u && !select(inDepth.x, inDepth.y, half > 0u)) { taps = Taps(); }
+      let line = ((plane + step - 1u) * params.channels + channel) * params.height + y;
       let at = (line - 1u) * params.rowQuads + q - params.startSource;
       let place = Place(at + ownQuad, ownNorm, y);
-      let exists = inRow & select(inDepth.x, inDepth.y, behind > 0u);
+      let exists = inRow & select(isThere, inDepth.y, behind > 0u);
       var rows: Rows;
       rows.r0 = readRow(place, 0u, lane, exists);
       rows.r1 = readRow(place, 1u, lane, exists);
@@ -210,7 +220,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       rows.r8 = readRow(place, 8u, lane, exists);
       rows.r9 = readRow(place, 9u, lane, exists);
       let end = at + lane * params.rowQuads;
-      rows.here = readEnds(end, q, norm, isLine & inDepth.x);
+      rows.here = readEnds(end, q, norm, isLine & isThere);
       if (COLUMNS == 2u) { rows.behind = readEnds(end + onePlane, q, normBehind, isLine & inDepth.y); }
       s0 = addPlane(s0, rows, 0u, taps);
       s1 = addPlane(s1, rows, 1u, taps);
@@ -220,12 +230,12 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   }
   var ownBias = 0.0;
   if (params.biased > 0u) { ownBias = bias[channelOut]; }
-  store(s0.r0, s1.r0, s2.r0, s3.r0, channelOut, ownBias, plane, y, q);
-  store(s0.r1, s1.r1, s2.r1, s3.r1, channelOut, ownBias, plane, y + 1u, q);
-  store(s0.r2, s1.r2, s2.r2, s3.r2, channelOut, ownBias, plane, y + 2u, q);
-  store(s0.r3, s1.r3, s2.r3, s3.r3, channelOut, ownBias, plane, y + 3u, q);
-  store(s0.r4, s1.r4, s2.r4, s3.r4, channelOut, ownBias, plane, y + 4u, q);
-  store(s0.r5, s1.r5, s2.r5, s3.r5, channelOut, ownBias, plane, y + 5u, q);
-  store(s0.r6, s1.r6, s2.r6, s3.r6, channelOut, ownBias, plane, y + 6u, q);
-  store(s0.r7, s1.r7, s2.r7, s3.r7, channelOut, ownBias, plane, y + 7u, q);
+  store(s0.r0, s1.r0, s2.r0, s3.r0, channelOut, ownBias, plane + half, y, q);
+  store(s0.r1, s1.r1, s2.r1, s3.r1, channelOut, ownBias, plane + half, y + 1u, q);
+  store(s0.r2, s1.r2, s2.r2, s3.r2, channelOut, ownBias, plane + half, y + 2u, q);
+  store(s0.r3, s1.r3, s2.r3, s3.r3, channelOut, ownBias, plane + half, y + 3u, q);
+  store(s0.r4, s1.r4, s2.r4, s3.r4, channelOut, ownBias, plane + half, y + 4u, q);
+  store(s0.r5, s1.r5, s2.r5, s3.r5, channelOut, ownBias, plane + half, y + 5u, q);
+  store(s0.r6, s1.r6, s2.r6, s3.r6, channelOut, ownBias, plane + half, y + 6u, q);
+  store(s0.r7, s1.r7, s2.r7, s3.r7, channelOut, ownBias, plane + half, y + 7u, q);
 }

@@ -81,6 +81,15 @@ const cases: Case[] = [
     norm: true,
     slope: 0,
   },
+  {
+    name: 'samples that begin in the middle of two planes',
+    batch: 2,
+    size: [13, 9, 3],
+    inputs: [2],
+    out: 7,
+    norm: true,
+    slope: 0.01,
+  },
   { name: 'one voxel', batch: 1, size: [1, 1, 1], inputs: [2], out: 3 },
   { name: 'behind a norm with ReLU', batch: 2, size: [6, 5, 3], inputs: [4], out: 9, norm: true, slope: 0 },
   {

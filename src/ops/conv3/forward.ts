@@ -144,6 +144,7 @@ export function convolveByChannels(
   const bySubgroup = kernel === 'subgroup';
   const lanes = bySubgroup ? subgroupThreads : (recorder.limits.kernels.lanes ?? block);
   const columns = columnsOf(target.rowQuads);
+  const halves = bySubgroup && columns === 4 && target.channels <= lanes / 2 ? 2 : 1;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / (bySubgroup ? 8 : 4));
   const statistics = partsOf(recorder, label, target, measured && !bySubgroup ? tiles : 0);
   const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
@@ -182,7 +183,7 @@ export function convolveByChannels(
       workgroups: [
         Math.ceil(target.channels / lanes),
         tiles,
-        Math.ceil(((to - from) * columns) / 4),
+        Math.ceil(((to - from) * columns) / (4 * halves)),
       ] as const,
     };
     if (bySubgroup) {
@@ -190,7 +191,7 @@ export function convolveByChannels(
         ...common,
         bindings,
         params: { ...params, normed: scaleShifts ? 1 : 0, slope: scaleShifts ? slope : 1 },
-        constants: { COLUMNS: columns },
+        constants: { COLUMNS: columns, PLANES: halves },
       });
       continue;
     }
