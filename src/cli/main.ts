@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command `unet3d-gpu`: runs it on this process's terminal and leaves with its exit code. */
 import { launchOf } from '../distributed/launch.node.ts';
+import { onOrphaned } from '../gpu/lavapipe.node.ts';
 import { releaseNodeGpu } from '../gpu/node.ts';
 import { Aborted } from '../errors.ts';
 import { exitCodes, leavingCode } from './failure.ts';
@@ -27,6 +28,11 @@ for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1'] as const)
     if (tells) io.err(`Stopping after the step at hand, as ${signal} asks.`);
     stopBy(signal);
   });
+
+onOrphaned(() => {
+  if (tells) io.err('Stopping after the step at hand: the process that started it was killed.');
+  stopBy('SIGHUP');
+});
 
 const exitCode = await runCli(process.argv.slice(2), io, { restart: true });
 await releaseNodeGpu();

@@ -36,10 +36,28 @@ async function systemHasAdapter(): Promise<boolean> {
   }
 }
 
+/** Names the process that has started this one again. */
+const parentVariable = 'UNET3D_PARENT';
+
+/** Calls `stop` where the process that has started this one again ends first: killed outright, it passes nothing on. */
+export function onOrphaned(stop: () => void): void {
+  const isParent = (): boolean => process.env[parentVariable] === `${process.ppid}`;
+  if (!isParent()) return; // another's
+  const watch = setInterval(() => {
+    if (isParent()) return;
+    clearInterval(watch);
+    stop();
+  }, 1000).unref();
+}
+
 /** Runs `node args…` on this terminal, passing signals on once, and resolves to its exit code. */
 export function runNode(node: string, args: readonly string[]): Promise<number> {
   // A session of its own: a Ctrl-C of the terminal reaches the child through us only, not twice.
-  const env = { ...process.env, UNET3D_NODE: process.env['UNET3D_NODE'] ?? process.execPath };
+  const env = {
+    ...process.env,
+    UNET3D_NODE: process.env['UNET3D_NODE'] ?? process.execPath,
+    [parentVariable]: `${process.pid}`,
+  };
   const child = spawn(node, args, { stdio: 'inherit', detached: process.platform !== 'win32', env });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'] as const;
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
