@@ -263,26 +263,28 @@ test('of files with several volumes it is asked what they are', async ({ skip })
   const page = await visit();
   await inFrontOf(page, workers.data, `(${tellMade.toString()})();`);
   await page.evaluate(() => {
-    new BroadcastChannel('made').onmessage = ({ data }) =>
-      Object.assign(globalThis, { made: data as File[] });
+    const made: File[] = [];
+    new BroadcastChannel('made').onmessage = ({ data }) => made.push(...(data as File[]));
+    Object.assign(globalThis, { made });
   });
   /** The voxels of the images that have been made of the series. */
   const made = async (): Promise<number[][]> => {
     const files = await page.evaluate(async () => {
       const { made: latest } = globalThis as unknown as { made: File[] };
-      return Promise.all(latest.map(async (file) => [...new Uint8Array(await file.arrayBuffer())]));
+      return Promise.all(latest.splice(0).map(async (file) => [...new Uint8Array(await file.arrayBuffer())]));
     });
     const volumes = await Promise.all(files.map((bytes) => readNifti(Uint8Array.from(bytes))));
     expect(volumes.map(({ shape }) => shape)).toEqual(subjects.map(() => [4, 3, 2]));
     return volumes.map(({ data }) => [...data]);
   };
-  const [subjects, times] = [[1, 2], 5];
+  // The last one has no label: what is said of the others holds for it.
+  const [subjects, times] = [[1, 2, 3], 5];
   const valueAt = (subject: number, voxel: number, time: number) => subject + ((7 * voxel) % 11) + time ** 2;
   const files: Record<string, Promise<Uint8Array>> = {};
   for (const subject of subjects) {
     const value = (at: number) => valueAt(subject, at % 24, Math.floor(at / 24));
     files[`images/case_${subject}.nii.gz`] = volume(value, times);
-    files[`labels/case_${subject}.nii.gz`] = halves(1);
+    if (subject < 3) files[`labels/case_${subject}.nii.gz`] = halves(1);
   }
   const folder = await folderOf(files);
   const answer = async (text: string): Promise<string[]> => {

@@ -5,6 +5,7 @@ import { dataJob } from './data-client.ts';
 import { rivals, withoutSides } from './datasets.ts';
 import { counted } from './dom.ts';
 import { setMade } from './kept/data.ts';
+import { timesIn } from './segmenting.ts';
 import { state, type PageCase } from './state.ts';
 
 /**
@@ -76,8 +77,21 @@ export async function aboutSeries(
   if (answer === undefined) return undefined;
   if (answer === 'channels')
     return { channels: Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`) };
-  const images = cases.map((item) => item.images[0]!);
-  const files = await dataJob('reduce', { images, to: answer }, { onProgress, signal });
-  files.forEach(setMade);
-  return { cases: new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])) };
+  // What a network that learns from these is to find in others has to be the same.
+  const waiting: PageCase[] = [];
+  for (const item of state.cases)
+    if (!item.label && item.images.length === 1 && (await timesIn(item.images[0]!)) > 1) waiting.push(item);
+  const made = new Map<PageCase, PageCase>();
+  for (const [done, item] of [...cases, ...waiting].entries()) {
+    try {
+      const [file] = await dataJob('reduce', { images: item.images, to: answer }, { signal });
+      setMade(file!);
+      made.set(item, { ...item, images: [file!] });
+    } catch (error) {
+      if (signal.aborted || item.label) throw error;
+      // It stays as it is, and is told of where it is segmented.
+    }
+    onProgress(done + 1, cases.length + waiting.length);
+  }
+  return { cases: made };
 }

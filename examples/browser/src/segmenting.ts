@@ -203,7 +203,7 @@ async function oneImageEach(
 const sourceOf = ({ files }: NamedVolume): VolumeFile => files[0]!.source as VolumeFile;
 
 /** Volumes in a file; 1 where it cannot be read, which is told when it is segmented. */
-const timesIn = (file: VolumeFile): Promise<number> =>
+export const timesIn = (file: VolumeFile): Promise<number> =>
   readHeader('header' in file ? file.header : file).then(
     ({ shape }) => shape[3] ?? 1,
     () => 1,
