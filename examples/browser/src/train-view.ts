@@ -33,7 +33,7 @@ export function trainView(toUse: () => void, findDrawings: () => Promise<void>):
         el(
           'p',
           { className: 'empty' },
-          'There are no cases to train on. Add images with labels under "Data", draw some under "Annotate", or try it with phantoms.',
+          'There are no cases to train on. Add images with labels under "Data" and use some of them for training, draw some under "Annotate", or try it with phantoms.',
         ),
       );
     else if (next === 'settings')
