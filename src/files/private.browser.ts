@@ -2,6 +2,7 @@
  * Files in the origin's private file system, which outlive reloads and crashes of the tab. A file is replaced whole,
  * when its new content has been written.
  */
+import * as v from 'valibot';
 import { UNet3DError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { assertOptions } from '../options.ts';
@@ -30,12 +31,14 @@ export interface PrivateStore extends FileStore {
   remove(name: string): Promise<void>;
 }
 
+const folderName = v.pipe(text, v.regex(/^(?!\.{0,2}$)[^/\\]+$/, 'the name of one folder, without / and \\'));
+
 /**
  * A folder of the origin's private file system, made on first use.
- * @throws UNet3DError where the browser has no such file system, as in some private windows; QuotaExceeded from `save`
+ * @throws InvalidOption for a folder within another; UNet3DError where the browser has no such file system, as in some private windows; QuotaExceeded from `save`
  */
 export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore> {
-  assertOptions('privateStore', { folder: text }, { folder });
+  assertOptions('privateStore', { folder: folderName }, { folder });
   const { storage, locks } = (globalThis.navigator ?? {}) as Partial<Navigator>;
   if (!storage || !('getDirectory' in storage))
     throw new UNet3DError(

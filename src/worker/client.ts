@@ -46,7 +46,7 @@ import { startRun } from '../train/run.ts';
 import { lossOfHeads, lossShape, weightedDice, type Loss } from '../model/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { Connection } from './connection.ts';
-import { buffersOf, toPlainSource, type ModelFacts, type Question } from './protocol.ts';
+import { buffersOf, toPlainSource, withoutFiles, type ModelFacts, type Question } from './protocol.ts';
 import type { PlainFit, PlainTraining } from './thread.ts';
 
 /** Which worker a model lives in, and in how much memory. */
@@ -186,8 +186,14 @@ export class UNet3D {
           batchesPerEpoch: source.batchesPerEpoch,
           identity: source.identity,
         }
-      : training;
-    const settings: PlainFit = { ...rest, hasCheckpoint: checkpoint !== undefined };
+      : withoutFiles(training as readonly LabelledCase[]);
+    const { validation, preview } = rest;
+    const settings: PlainFit = {
+      ...rest,
+      ...(validation && { validation: withoutFiles(validation) }),
+      ...(preview && { preview: withoutFiles(preview) }),
+      hasCheckpoint: checkpoint !== undefined,
+    };
     let held: Promise<Disposable | undefined> | undefined;
     let saving: Promise<void> | undefined;
     const answer = async (what: Question, args: readonly unknown[]): Promise<unknown> => {
@@ -220,7 +226,7 @@ export class UNet3D {
   async evaluate(cases: readonly LabelledCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     assertOptions('evaluate', evaluateEntries, options);
     const { signal, ...rest } = options;
-    return this.#connection.call('evaluate', [cases, rest], { signal });
+    return this.#connection.call('evaluate', [withoutFiles(cases), rest], { signal });
   }
 
   /** Decides on validation cases which classes keep their largest component only, and adopts that. */
@@ -230,7 +236,7 @@ export class UNet3D {
   ): Promise<PostprocessingChoice> {
     assertOptions('choosePostprocessing', probabilityEntries, options);
     const { signal, onProgress, ...rest } = options;
-    return this.#connection.call('choosePostprocessing', [validation, rest], {
+    return this.#connection.call('choosePostprocessing', [withoutFiles(validation), rest], {
       signal,
       onEvent: (event) => onProgress?.(event as WindowProgress),
     });
@@ -240,7 +246,7 @@ export class UNet3D {
   async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
     assertOptions('logits', segmentEntries, options);
     const { signal, onProgress, ...rest } = options;
-    return this.#connection.call('logits', [volume, rest], {
+    return this.#connection.call('logits', [withoutFiles(volume), rest], {
       signal,
       onEvent: (event) => onProgress?.(event as WindowProgress),
     });

@@ -65,7 +65,8 @@ export class Connection {
     this.#owned = worker === undefined;
     if (worker) taken.add(worker);
     this.#worker = worker ?? new Worker(new URL('./worker-thread.js', import.meta.url), { type: 'module' });
-    const lock = `unet3d-gpu ${crypto.randomUUID()}`;
+    // Not randomUUID, which pages over plain HTTP lack: there the worker says what is missing.
+    const lock = `unet3d-gpu ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     this.#ready = new Promise<void>((resolve, reject) => {
       this.#pending.set(0, { resolve: () => resolve(), reject });
     });

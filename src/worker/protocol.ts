@@ -115,7 +115,14 @@ export const toPlainSource = (source: Source): PlainSource =>
   source instanceof URL ? { url: source.href } : source;
 
 export const fromPlainSource = (source: PlainSource): Source =>
-  typeof source === 'object' && 'url' in source ? new URL(source.url) : source;
+  source instanceof Object && 'url' in source ? new URL(source.url) : source;
+
+/** Cases, or one, without the files that they were prepared from: these are not needed there, and URLs cannot cross over. */
+export function withoutFiles<Cases>(cases: Cases): Cases {
+  if (Array.isArray(cases)) return cases.map(withoutFiles) as Cases;
+  if (!isPlain(cases)) return cases;
+  return Object.fromEntries(Object.entries(cases).filter(([key]) => key !== 'images')) as Cases;
+}
 
 /** The buffers of every array inside a value of plain objects, arrays and typed arrays, each once. */
 export function buffersOf(value: unknown, found = new Set<ArrayBuffer>()): ArrayBuffer[] {

@@ -34,6 +34,12 @@ test('one training at a time holds a folder, and its end frees it', async () => 
   expect(again).toBeDefined();
 });
 
+test.each(['runs/1', 'runs\\1', '', '.', '..'])('%j is no folder', async (folder) => {
+  await expect(privateStore(folder)).rejects.toThrow(
+    /folder is .* give the name of one folder, without \/ and \\/,
+  );
+});
+
 test('a full disk is an error of its own, and the file before it stands', async () => {
   const store = await privateStore('test quota');
   await store.save('checkpoint', new Uint8Array([1]));

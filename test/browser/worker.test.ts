@@ -1,5 +1,5 @@
 /** The model in a worker: the same results as on the page, abort and resume, a killed worker, a lost device. */
-import { afterAll, afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { phantom } from '../../src/data/phantom.ts';
@@ -80,6 +80,34 @@ test('trains, evaluates and saves as the model on the page does, to the last bit
   expect(score!.dice).toHaveLength(6);
   expect(model.plan({ size: [8, 8, 8] }).peakBytes).toBeGreaterThan(0);
   expect(model.description.inputSize).toEqual([8, 8, 8]);
+});
+
+test('cases may carry the files that they were prepared from, URLs among them; these stay here', async () => {
+  const files = { images: [new URL('https://site.test/scan.nii')], subject: 'one' };
+  const carrying = (cases: readonly LabelledCase[]) =>
+    cases.map((item) => ({ ...item, image: item.image.slice(), label: item.label.slice(), ...files }));
+  using model = await UNet3D.create({ ...tiny, worker: sharedThread() });
+  const [train, held] = [carrying(training), carrying(validation)];
+  expect((await model.evaluate(held)).length).toBe(1);
+  expect((await model.logits(held[0]!)).length).toBe(6 * 512);
+  await model.choosePostprocessing(held);
+  const bytes = new Uint8Array(8);
+  const given = train.map((item) => ({ ...item, images: [bytes] }));
+  await model.fit(given, { epochs: 1, validation: held, preview: held[0]!, transfer: true });
+  expect([given[0]!.image.length, bytes.length]).toEqual([0, 8]);
+});
+
+test('without randomUUID, which pages over plain HTTP lack, a model opens all the same', async () => {
+  vi.spyOn(crypto, 'randomUUID').mockImplementation(() => {
+    throw new TypeError('crypto.randomUUID is not a function');
+  });
+  (await UNet3D.create({ ...tiny, worker: sharedThread() })).dispose();
+  vi.restoreAllMocks();
+});
+
+test('nothing in place of a source is refused as on the page', async () => {
+  using model = await UNet3D.create({ ...tiny, worker: sharedThread() });
+  await expect(model.predict(null as unknown as Blob)).rejects.toThrow(InvalidOption);
 });
 
 test('takes a network of residual blocks with kernels and strides per axis', async () => {
